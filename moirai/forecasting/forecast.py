@@ -1,0 +1,228 @@
+"""`MoiraiForecast`: load a model, forecast arrays, frames or GluonTS data sets."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from moirai.errors import ConfigError
+from moirai.forecasting.decoding import decode_quantiles, passes
+from moirai.forecasting.inputs import SeriesInput, stack_inputs
+from moirai.forecasting.levels import at_levels
+from moirai.models.moirai2 import Moirai2Module
+from moirai.tokens import ForecastInputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from moirai.forecasting.gluonts import MoiraiPredictor
+
+Precision = Literal["fp32", "bf16"]
+DEFAULT_CONTEXT = 2048  # steps
+
+
+class MoiraiForecast:
+    """Probabilistic forecasts of a pretrained model.
+
+    Args:
+        module: the network.
+        prediction_length: steps to forecast when a call names none; None: as many as one forward pass gives.
+        context_length: latest steps of a series that the model sees.
+        batch_size: series per forward pass; roll-outs beyond one pass take fewer, as each has a copy per quantile.
+        device: `cpu`, `cuda`, …; `auto` takes a GPU where there is one.
+        precision: `fp32`, or `bf16` for matrix products in bfloat16 (faster where the processor has them).
+    """
+
+    def __init__(
+        self,
+        module: Moirai2Module,
+        *,
+        prediction_length: int | None = None,
+        context_length: int = DEFAULT_CONTEXT,
+        batch_size: int = 64,
+        device: str = "auto",
+        precision: Precision = "fp32",
+    ) -> None:
+        config = module.config
+        one_pass = config.patch_size * config.num_predict_token
+        self.prediction_length = one_pass if prediction_length is None else prediction_length
+        self.context_length = context_length
+        self.batch_size = batch_size
+        for name in ("prediction_length", "context_length", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if precision not in ("fp32", "bf16"):
+            raise ConfigError(f"precision must be fp32 or bf16, not {precision!r}")
+        self.precision: Precision = precision
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = torch.device(chosen)
+        self.module = module.to(self.device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        reference: str | Path,
+        *,
+        prediction_length: int | None = None,
+        context_length: int = DEFAULT_CONTEXT,
+        batch_size: int = 64,
+        device: str = "auto",
+        precision: Precision = "fp32",
+    ) -> Self:
+        """Load a model: `starter`, a folder, or a hub id with an optional `@revision`.
+
+        Raises:
+            CheckpointError: nothing is there, it is damaged, or it is of another architecture.
+        """
+        return cls(
+            Moirai2Module.from_pretrained(reference),
+            prediction_length=prediction_length,
+            context_length=context_length,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+        )
+
+    @property
+    def quantile_levels(self) -> tuple[float, ...]:
+        """Levels that the model was trained on."""
+        return self.module.config.quantile_levels
+
+    def predict_tensors(
+        self, inputs: ForecastInputs, *, horizon: int | None = None
+    ) -> Float[torch.Tensor, "batch quantile horizon target"]:
+        """Quantiles at the trained levels for inputs without missing values; they may cross."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return decode_quantiles(
+                self.module, inputs.to(self.device), horizon=horizon or self.prediction_length
+            )
+
+    def predict_inputs(
+        self,
+        series: Sequence[SeriesInput],
+        *,
+        horizon: int | None = None,
+        on_batch: Callable[[int, int], None] | None = None,
+    ) -> Float[np.ndarray, "series quantile horizon target"]:
+        """Quantiles at the trained levels of series with the same targets and features, of any lengths.
+
+        Series of similar length share a batch, so that short ones do not pay for the padding of long ones.
+
+        Args:
+            series: at least one.
+            horizon: steps to forecast; None: `prediction_length`.
+            on_batch: called after every batch with the series done and the series in all.
+
+        Raises:
+            DataError: a series is empty or its features have the wrong length.
+        """
+        horizon = horizon or self.prediction_length
+        lengths = [min(one.target.shape[1], self.context_length) for one in series]
+        order = np.argsort(lengths, kind="stable")[::-1]
+        copies = 1 if passes(self.module, horizon) == 1 else len(self.quantile_levels)
+        size = max(1, self.batch_size // copies)
+        shape = (len(series), len(self.quantile_levels), horizon, len(series[0].target))
+        result = np.empty(shape, np.float32)
+        for start in range(0, len(series), size):
+            chosen = order[start : start + size]
+            inputs = stack_inputs(
+                [series[index] for index in chosen], context=lengths[chosen[0]], horizon=horizon
+            )
+            result[chosen] = self.predict_tensors(inputs, horizon=horizon).cpu().numpy()
+            if on_batch is not None:
+                on_batch(min(start + size, len(series)), len(series))
+        return result
+
+    def predict_arrays(
+        self,
+        series: Sequence[Float[np.ndarray, "time"]],
+        *,
+        horizon: int | None = None,
+        levels: Sequence[float] | None = None,
+        interpolate: bool = False,
+        on_batch: Callable[[int, int], None] | None = None,
+    ) -> Float[np.ndarray, "series quantile horizon"]:
+        """Quantiles of univariate series; NaN marks missing values.
+
+        Args:
+            series: values up to each forecast origin, of any lengths.
+            horizon: steps to forecast; None: `prediction_length`.
+            levels: quantile levels; None: the trained ones.
+            interpolate: whether levels between trained ones may be interpolated.
+            on_batch: called after every batch with the series done and the series in all.
+
+        Raises:
+            ConfigError: a level the model cannot give.
+            DataError: a series is empty.
+        """
+        if levels is not None:  # refused before the work, not after it
+            at_levels(
+                np.zeros((len(self.quantile_levels), 1)),
+                self.quantile_levels,
+                levels,
+                interpolate=interpolate,
+            )
+        inputs = [
+            SeriesInput(target=one[None], name=f"series {index}")
+            for index, one in enumerate(series)
+        ]
+        quantiles = self.predict_inputs(inputs, horizon=horizon, on_batch=on_batch)[..., 0]
+        if levels is None:
+            return quantiles
+        return at_levels(quantiles, self.quantile_levels, levels, interpolate=interpolate).astype(
+            np.float32
+        )
+
+    def predict_frame(
+        self,
+        df: "pd.DataFrame",
+        *,
+        freq: str,
+        target: str = "target",
+        horizon: int | None = None,
+        levels: Sequence[float] | None = None,
+        interpolate: bool = False,
+        on_batch: Callable[[int, int], None] | None = None,
+    ) -> "pd.DataFrame":
+        """Forecast a long frame.
+
+        Args:
+            df: columns item_id, timestamp and the target, on a regular grid, NaN where a value is missing.
+            freq: distance of two time stamps: `h`, `D`, `MS`, …
+            target: name of the target column.
+            horizon: steps to forecast; None: `prediction_length`.
+            levels: quantile levels; None: the trained ones.
+            interpolate: whether levels between trained ones may be interpolated.
+            on_batch: called after every batch with the series done and the series in all.
+
+        Returns:
+            item_id, target_name, origin, timestamp, mean and a column per level (`q10`, …), sorted within a row. The mean is
+            the quantile function's integral with flat tails.
+
+        Raises:
+            DataError: columns are absent or time stamps are not on the grid.
+            ConfigError: a level the model cannot give.
+        """
+        from moirai.forecasting.frame import forecast_frame, split_frame  # noqa: PLC0415 - pandas waits until needed
+
+        series = split_frame(df, freq=freq, target=target)
+        quantiles = self.predict_arrays(
+            series.values,
+            horizon=horizon,
+            levels=levels,
+            interpolate=interpolate,
+            on_batch=on_batch,
+        )
+        asked = self.quantile_levels if levels is None else levels
+        return forecast_frame(series, quantiles, levels=asked, freq=freq, target_name=target)
+
+    def create_predictor(self, batch_size: int | None = None) -> "MoiraiPredictor":
+        """A GluonTS predictor: its data sets in, its quantile forecasts out."""
+        from moirai.forecasting.gluonts import MoiraiPredictor  # noqa: PLC0415 - GluonTS is optional here
+
+        if batch_size is not None:
+            self.batch_size = batch_size
+        return MoiraiPredictor(self)

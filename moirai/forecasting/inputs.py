@@ -1,0 +1,79 @@
+"""Arrays to the tensors a forecast looks at: cut, pad on the left, note what was observed, fill what is missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from moirai.errors import DataError
+from moirai.forecasting.imputation import causal_mean, zero
+from moirai.tokens import ForecastInputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesInput:
+    """One series up to its forecast origin; NaN where a value is missing."""
+
+    target: Float[np.ndarray, "target time"]
+    feat_dynamic_real: Float[np.ndarray, "feat time_and_horizon"] | None = None
+    past_feat_dynamic_real: Float[np.ndarray, "past_feat time"] | None = None
+    name: str = "series"
+
+
+def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int) -> ForecastInputs:
+    """Batch series of any lengths: the last `context` steps of each, right-aligned.
+
+    A univariate target is filled with its causal mean over the whole series before the cut; several targets and features are
+    filled with 0 (specification, section 12).
+
+    Raises:
+        DataError: a series is empty, or its features do not span its time steps.
+    """
+    batch, first = len(series), series[0]
+    window = np.zeros((batch, context, len(first.target)), np.float32)
+    observed = np.zeros(window.shape, bool)
+    is_pad = np.ones((batch, context), bool)
+    for row, one in enumerate(series):
+        steps = min(one.target.shape[1], context)
+        if not steps:
+            raise DataError(f"{one.name}: no time steps before the forecast origin")
+        filled = (causal_mean if len(one.target) == 1 else zero)(one.target.astype(np.float32))
+        window[row, -steps:] = filled[:, -steps:].T
+        observed[row, -steps:] = ~np.isnan(one.target[:, -steps:]).T
+        is_pad[row, -steps:] = False
+    known = _features(series, "feat_dynamic_real", context, horizon)
+    past = _features(series, "past_feat_dynamic_real", context, 0)
+    return ForecastInputs(
+        past_target=torch.from_numpy(window),
+        past_observed_target=torch.from_numpy(observed),
+        past_is_pad=torch.from_numpy(is_pad),
+        feat_dynamic_real=known[0],
+        observed_feat_dynamic_real=known[1],
+        past_feat_dynamic_real=past[0],
+        past_observed_feat_dynamic_real=past[1],
+    )
+
+
+def _features(
+    series: Sequence[SeriesInput], field: str, context: int, horizon: int
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Values [batch, context + horizon, feature] and their observed mask; None without features."""
+    first = getattr(series[0], field)
+    if first is None:
+        return None, None
+    values = np.zeros((len(series), context + horizon, len(first)), np.float32)
+    observed = np.zeros(values.shape, bool)
+    for row, one in enumerate(series):
+        given = getattr(one, field)
+        needed = one.target.shape[1] + horizon
+        if given is None or given.shape[1] != needed:
+            have = "none" if given is None else f"{given.shape[1]} steps"
+            raise DataError(
+                f"{one.name}: {field} must span {needed} steps (history + {horizon}), there are {have}"
+            )
+        steps = min(needed, context + horizon)
+        values[row, -steps:] = zero(given[:, -steps:].astype(np.float32)).T
+        observed[row, -steps:] = ~np.isnan(given[:, -steps:]).T
+    return torch.from_numpy(values), torch.from_numpy(observed)

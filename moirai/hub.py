@@ -1,0 +1,230 @@
+"""A model reference -> a checkpoint on disk -> a module.
+
+In: `starter` (bundled), a folder with `config.json` and `model.safetensors`, or a hub id (`Salesforce/moirai-2.0-R-small`,
+optionally `@revision`). Out: a `Checkpoint` (folder, configuration, licence, digest) and from it a module.
+Fails with `CheckpointError`: no such folder, not in the cache while offline, hub out of reach, a file missing or damaged, a
+tensor of the wrong name or shape, another architecture. Only safetensors are read, never a pickle.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moirai.config import Moirai2Config
+from moirai.errors import CheckpointError, ConfigError
+from moirai.models.moirai2 import Moirai2Module
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+BUNDLED = {"starter": Path(__file__).parent / "starter"}
+OWN_LICENCE = "Apache-2.0"
+SALESFORCE_LICENCE = "CC-BY-NC-4.0"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model on disk."""
+
+    reference: str  # what the user wrote
+    folder: Path
+    config: Moirai2Config
+    licence: str  # SPDX name, or "unknown"
+
+    @cached_property
+    def digest(self) -> str:
+        """First 12 digits of the SHA-256 of configuration and weights."""
+        digest = hashlib.sha256()
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            digest.update((self.folder / name).read_bytes())
+        return digest.hexdigest()[:12]
+
+
+def resolve(reference: str | Path) -> Checkpoint:
+    """Find the checkpoint behind a reference, downloading it when it is a hub id that is not cached.
+
+    Raises:
+        CheckpointError: see the module's docstring.
+    """
+    text = str(reference)
+    if text in BUNDLED:
+        return _read(text, BUNDLED[text], licence=OWN_LICENCE)
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return _read(text, folder, licence=_folder_licence(folder))
+    if isinstance(reference, Path) or folder.is_absolute() or text.startswith((".", "~")):
+        raise CheckpointError(
+            f"model folder {text} does not exist; bundled models: {', '.join(BUNDLED)}"
+        )
+    if text.count("/") != 1:
+        raise CheckpointError(
+            f"model {text!r} is no folder and no hub id (user/name); bundled models: {', '.join(BUNDLED)}"
+        )
+    return _read(text, _download(text), licence=_hub_licence(text))
+
+
+def load_module(checkpoint: Checkpoint) -> Moirai2Module:
+    """Build the module and load its weights strictly.
+
+    Raises:
+        CheckpointError: the weights are damaged or do not fit the configuration.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415 - heavy parts wait until a model is loaded
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    path = checkpoint.folder / WEIGHTS_FILE
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}); fetch or save the model again"
+        ) from error
+    with torch.device("meta"):
+        module = Moirai2Module(checkpoint.config)
+    _check_weights(path, weights, module)
+    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
+    if checkpoint.licence == SALESFORCE_LICENCE:
+        logger.warning(
+            "%s is licensed %s: not for commercial use", checkpoint.reference, checkpoint.licence
+        )
+    return module.eval()
+
+
+def save_module(
+    module: Moirai2Module,
+    folder: Path,
+    *,
+    licence: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write a checkpoint in the published form; an interrupted save leaves the old weights.
+
+    Args:
+        module: its parameters are written under their published names.
+        folder: created when missing.
+        licence: recorded in the weights' header, so that a fine-tuned model keeps the licence of its base.
+        dtype: of the stored tensors; they are widened to float32 when loaded.
+    """
+    from safetensors.torch import save_file  # noqa: PLC0415 - see above
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    partial = folder / (WEIGHTS_FILE + ".partial")
+    save_file(
+        weights, partial, metadata={"format": "pt"} | ({"licence": licence} if licence else {})
+    )
+    (folder / CONFIG_FILE).write_text(
+        json.dumps(module.config.to_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    partial.replace(folder / WEIGHTS_FILE)
+    return folder
+
+
+def _read(reference: str, folder: Path, *, licence: str) -> Checkpoint:
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"model {reference}: {folder} holds no {name}; a checkpoint has both it and the other file"
+            )
+    try:
+        settings: Any = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise CheckpointError(f"model {reference}: {folder / CONFIG_FILE} is no JSON object")
+        if "patch_sizes" in settings:
+            raise CheckpointError(
+                f"model {reference} is a Moirai 1.x or Moirai-MoE checkpoint; this version loads Moirai 2.0 only"
+            )
+        config = Moirai2Config.from_dict(settings)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"model {reference}: {folder / CONFIG_FILE} is not valid JSON: {error}"
+        ) from error
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"model {reference}: {error}") from error
+    return Checkpoint(reference, folder, config, licence)
+
+
+def _check_weights(path: Path, weights: dict[str, torch.Tensor], module: Moirai2Module) -> None:
+    expected = module.state_dict()
+    if missing := sorted(set(expected) - set(weights)):
+        raise CheckpointError(
+            f"{path} lacks the tensor {missing[0]!r}; it does not fit its {CONFIG_FILE}"
+        )
+    if unknown := sorted(set(weights) - set(expected)):
+        raise CheckpointError(
+            f"{path} holds the unknown tensor {unknown[0]!r}; it does not fit its {CONFIG_FILE}"
+        )
+    for name, tensor in expected.items():
+        if tensor.shape != weights[name].shape:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} has shape {tuple(weights[name].shape)}, "
+                f"its {CONFIG_FILE} asks for {tuple(tensor.shape)}"
+            )
+
+
+def _folder_licence(folder: Path) -> str:
+    """Licence that `save_module` recorded in the weights' header."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - see above
+
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        return "unknown"
+    try:
+        with safe_open(path, "pt") as file:
+            return str((file.metadata() or {}).get("licence", "unknown"))
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}); fetch or save the model again"
+        ) from error
+
+
+def _hub_licence(reference: str) -> str:
+    return SALESFORCE_LICENCE if reference.lower().startswith("salesforce/") else "unknown"
+
+
+def _download(reference: str) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - see above
+    from huggingface_hub.errors import (  # noqa: PLC0415
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name, _, revision = reference.partition("@")
+    try:
+        folder = snapshot_download(
+            name, revision=revision or None, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]
+        )
+    except HFValidationError as error:
+        raise CheckpointError(
+            f"model {reference!r} is no folder and no valid hub id: {error}"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointError(f"model {name} has no revision {revision!r} on the hub") from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"model {name} is not on the hub, or needs a token (HF_TOKEN)"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}
+        why = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+        raise CheckpointError(
+            f"model {reference} is not in the local cache and {why}; fetch it once with a network, "
+            f"or name a folder or a bundled model ({', '.join(BUNDLED)})"
+        ) from error
+    except HfHubHTTPError as error:
+        raise CheckpointError(f"the hub refused model {reference}: {error}") from error
+    return Path(folder)

@@ -1,0 +1,77 @@
+"""Standardisation per sample and variate (specification, section 3).
+
+In: packed values with a mask of those that may be looked at. Out: location and scale of every token, float32.
+Sums are gathered per group with one scatter, in float64: O(tokens), no comparison of all pairs.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+MINIMUM_SCALE = 1e-5  # added to the variance, so the smallest scale is its square root
+
+
+def group_index(
+    sample_id: Int[Tensor, "batch seq"], variate_id: Int[Tensor, "batch seq"]
+) -> Int[Tensor, "batch seq"]:
+    """Number every group of tokens with equal sample and variate inside its row, below the number of tokens.
+
+    Args:
+        sample_id: 1, 2, … inside a row; 0 is padding.
+        variate_id: identity of the variate inside its sample.
+    """
+    seq = sample_id.shape[-1]
+    # A group's number is the position of its first token: the smallest equal neighbour by a stable sort of the joint key.
+    key = sample_id.long() * (variate_id.amax() + 1) + variate_id.long()
+    order = key.argsort(dim=-1, stable=True)
+    sorted_key = key.gather(-1, order)
+    starts = torch.ones_like(sorted_key)
+    starts[..., 1:] = (sorted_key[..., 1:] != sorted_key[..., :-1]).long()
+    number = starts.cumsum(-1) - 1
+    assert seq == number.shape[-1]
+    return torch.empty_like(number).scatter_(-1, order, number)
+
+
+def group_sum(
+    values: Float[Tensor, "batch seq"], group: Int[Tensor, "batch seq"]
+) -> Float[Tensor, "batch seq"]:
+    """Sum of each token's group, at every token of the group."""
+    sums = torch.zeros_like(values).scatter_add_(-1, group, values)
+    return sums.gather(-1, group)
+
+
+def standard_scale(
+    target: Float[Tensor, "batch seq patch"],
+    visible_mask: Bool[Tensor, "batch seq patch"],
+    sample_id: Int[Tensor, "batch seq"],
+    variate_id: Int[Tensor, "batch seq"],
+    *,
+    minimum_scale: float = MINIMUM_SCALE,
+    correction: int = 1,
+) -> tuple[Float[Tensor, "batch seq 1"], Float[Tensor, "batch seq 1"]]:
+    """Mean and standard deviation of the visible values of each token's sample and variate.
+
+    Args:
+        target: values; anything finite where not visible.
+        visible_mask: values that count (observed and not to be predicted).
+        sample_id: 1, 2, … inside a row; 0 is padding.
+        variate_id: identity of the variate inside its sample.
+        minimum_scale: added to the variance.
+        correction: subtracted from the count in the variance (1: unbiased).
+
+    Returns:
+        loc and scale, float32; padding tokens get 0 and 1, groups without a visible value 0 and sqrt(minimum_scale).
+    """
+    group = group_index(sample_id, variate_id)
+    weight = visible_mask.double()
+    values = torch.where(visible_mask, target.double(), 0.0)
+    count = group_sum(weight.sum(-1), group)
+    loc = group_sum(values.sum(-1), group) / count.where(count != 0, 1.0)
+    squares = ((values - loc[..., None]) ** 2 * weight).sum(-1)
+    freedom = count - correction
+    variance = group_sum(squares, group) / freedom.where(freedom != 0, 1.0)
+    scale = (variance + minimum_scale).sqrt()
+    is_padding = sample_id == 0
+    loc = loc.masked_fill(is_padding, 0.0)
+    scale = scale.masked_fill(is_padding, 1.0)
+    return loc.float()[..., None], scale.float()[..., None]

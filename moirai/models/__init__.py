@@ -1,0 +1,1 @@
+"""One file per variant: what differs, and one forward pass."""

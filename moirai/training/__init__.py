@@ -1,0 +1,1 @@
+"""From series to weights: synthetic data, windows, packing, pretraining, fine-tuning."""

@@ -1,0 +1,33 @@
+"""The pipeline's branches of the error tree (the root is `moirai.errors.MoiraiError`).
+
+    MoiraiError
+    ├── JobError         the job file: unknown key, wrong type, impossible value
+    ├── SourceError      the source: missing, unreadable, without the named columns
+    ├── ValidationError  critical expectations failed; the text says where the report is
+    ├── WarehouseError   the warehouse: locked, unreachable, of another schema
+    └── TrackingError    MLflow: unreachable, no such model, version or alias
+
+The command line prints the text of these on one line and exits with 1; other exceptions are defects and keep their traceback.
+"""
+
+from moirai.errors import MoiraiError
+
+
+class JobError(MoiraiError):
+    """The job file cannot be used."""
+
+
+class SourceError(MoiraiError):
+    """The source cannot be read or lacks what the job names."""
+
+
+class ValidationError(MoiraiError):
+    """Critical expectations failed: nothing after validation may run."""
+
+
+class WarehouseError(MoiraiError):
+    """The warehouse cannot be opened, read or written."""
+
+
+class TrackingError(MoiraiError):
+    """MLflow cannot be reached or does not know what was asked for."""
