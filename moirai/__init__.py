@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from moirai.errors import MoiraiError
     from moirai.forecasting.forecast import MoiraiForecast
     from moirai.models.moirai2 import Moirai2Module
-    from moirai.training.finetune import MoiraiFinetuneModule
+    from moirai.training.finetune_module import MoiraiFinetuneModule
 
 _HOMES = {
     "Moirai2Config": "moirai.config",
     "Moirai2Module": "moirai.models.moirai2",
     "MoiraiError": "moirai.errors",
-    "MoiraiFinetuneModule": "moirai.training.finetune",
+    "MoiraiFinetuneModule": "moirai.training.finetune_module",
     "MoiraiForecast": "moirai.forecasting.forecast",
 }
 

@@ -5,7 +5,8 @@
     ├── CheckpointError  weights that cannot be found, read or used
     └── DataError        series, frames or files whose content is wrong
 
-The pipeline adds its own branches in `tasks/errors.py`. Anything else that is raised is a defect of ours.
+The pipeline adds its own branches in `tasks/errors.py`. Anything else that is raised is a defect of
+ours.
 """
 
 

@@ -1,9 +1,10 @@
 """A model reference -> a checkpoint on disk -> a module.
 
-In: `starter` (bundled), a folder with `config.json` and `model.safetensors`, or a hub id (`Salesforce/moirai-2.0-R-small`,
-optionally `@revision`). Out: a `Checkpoint` (folder, configuration, licence, digest) and from it a module.
-Fails with `CheckpointError`: no such folder, not in the cache while offline, hub out of reach, a file missing or damaged, a
-tensor of the wrong name or shape, another architecture. Only safetensors are read, never a pickle.
+In: `starter` (bundled), a folder with `config.json` and `model.safetensors`, or a hub id
+(`Salesforce/moirai-2.0-R-small`, optionally `@revision`). Out: a `Checkpoint` (folder,
+configuration, licence, digest) and from it a module. Fails with `CheckpointError`: no such folder,
+not in the cache while offline, hub out of reach, a file missing or damaged, a tensor of the wrong
+name or shape, another architecture. Only safetensors are read, never a pickle.
 """
 
 import hashlib
@@ -49,7 +50,7 @@ class Checkpoint:
 
 
 def resolve(reference: str | Path) -> Checkpoint:
-    """Find the checkpoint behind a reference, downloading it when it is a hub id that is not cached.
+    """Find the checkpoint behind a reference; a hub id that is not cached is downloaded.
 
     Raises:
         CheckpointError: see the module's docstring.
@@ -61,10 +62,8 @@ def resolve(reference: str | Path) -> Checkpoint:
     if folder.is_dir():
         return _read(text, folder, licence=_folder_licence(folder))
     if isinstance(reference, Path) or folder.is_absolute() or text.startswith((".", "~")):
-        raise CheckpointError(
-            f"model folder {text} does not exist; bundled models: {', '.join(BUNDLED)}"
-        )
-    if text.count("/") != 1:
+        raise CheckpointError(f"model folder {text} does not exist; bundled models: {', '.join(BUNDLED)}")
+    if text.partition("@")[0].count("/") != 1:  # a revision may be a path: refs/pr/1
         raise CheckpointError(
             f"model {text!r} is no folder and no hub id (user/name); bundled models: {', '.join(BUNDLED)}"
         )
@@ -84,17 +83,13 @@ def load_module(checkpoint: Checkpoint) -> Moirai2Module:
     try:
         weights = load_file(path)
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error}); fetch or save the model again"
-        ) from error
-    with torch.device("meta"):
+        raise CheckpointError(f"{path} is damaged ({error}); fetch or save the model again") from error
+    with torch.random.fork_rng(devices=[]):  # the initial weights are replaced; on "meta" the build imports for a second
         module = Moirai2Module(checkpoint.config)
     _check_weights(path, weights, module)
     module.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     if checkpoint.licence == SALESFORCE_LICENCE:
-        logger.warning(
-            "%s is licensed %s: not for commercial use", checkpoint.reference, checkpoint.licence
-        )
+        logger.warning("%s is licensed %s: not for commercial use", checkpoint.reference, checkpoint.licence)
     return module.eval()
 
 
@@ -110,23 +105,18 @@ def save_module(
     Args:
         module: its parameters are written under their published names.
         folder: created when missing.
-        licence: recorded in the weights' header, so that a fine-tuned model keeps the licence of its base.
+        licence: recorded in the weights' header, so that a fine-tuned model keeps the licence of
+            its base.
         dtype: of the stored tensors; they are widened to float32 when loaded.
     """
     from safetensors.torch import save_file  # noqa: PLC0415 - see above
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        name: tensor.detach().to("cpu", dtype).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
+    weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in module.state_dict().items()}
     partial = folder / (WEIGHTS_FILE + ".partial")
-    save_file(
-        weights, partial, metadata={"format": "pt"} | ({"licence": licence} if licence else {})
-    )
-    (folder / CONFIG_FILE).write_text(
-        json.dumps(module.config.to_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    save_file(weights, partial, metadata={"format": "pt"} | ({"licence": licence} if licence else {}))
+    (folder / CONFIG_FILE).write_text(json.dumps(module.config.to_dict(), indent=2, sort_keys=True), encoding="utf-8")
+    partial.chmod(0o644)  # safetensors writes for the owner alone
     partial.replace(folder / WEIGHTS_FILE)
     return folder
 
@@ -135,7 +125,7 @@ def _read(reference: str, folder: Path, *, licence: str) -> Checkpoint:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise CheckpointError(
-                f"model {reference}: {folder} holds no {name}; a checkpoint has both it and the other file"
+                f"model {reference}: {folder} holds no {name}; a checkpoint has {CONFIG_FILE} and {WEIGHTS_FILE}"
             )
     try:
         settings: Any = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -147,9 +137,7 @@ def _read(reference: str, folder: Path, *, licence: str) -> Checkpoint:
             )
         config = Moirai2Config.from_dict(settings)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"model {reference}: {folder / CONFIG_FILE} is not valid JSON: {error}"
-        ) from error
+        raise CheckpointError(f"model {reference}: {folder / CONFIG_FILE} is not valid JSON: {error}") from error
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"model {reference}: {error}") from error
     return Checkpoint(reference, folder, config, licence)
@@ -158,13 +146,9 @@ def _read(reference: str, folder: Path, *, licence: str) -> Checkpoint:
 def _check_weights(path: Path, weights: dict[str, torch.Tensor], module: Moirai2Module) -> None:
     expected = module.state_dict()
     if missing := sorted(set(expected) - set(weights)):
-        raise CheckpointError(
-            f"{path} lacks the tensor {missing[0]!r}; it does not fit its {CONFIG_FILE}"
-        )
+        raise CheckpointError(f"{path} lacks the tensor {missing[0]!r}; it does not fit its {CONFIG_FILE}")
     if unknown := sorted(set(weights) - set(expected)):
-        raise CheckpointError(
-            f"{path} holds the unknown tensor {unknown[0]!r}; it does not fit its {CONFIG_FILE}"
-        )
+        raise CheckpointError(f"{path} holds the unknown tensor {unknown[0]!r}; it does not fit its {CONFIG_FILE}")
     for name, tensor in expected.items():
         if tensor.shape != weights[name].shape:
             raise CheckpointError(
@@ -184,9 +168,7 @@ def _folder_licence(folder: Path) -> str:
         with safe_open(path, "pt") as file:
             return str((file.metadata() or {}).get("licence", "unknown"))
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error}); fetch or save the model again"
-        ) from error
+        raise CheckpointError(f"{path} is damaged ({error}); fetch or save the model again") from error
 
 
 def _hub_licence(reference: str) -> str:
@@ -205,19 +187,13 @@ def _download(reference: str) -> Path:
 
     name, _, revision = reference.partition("@")
     try:
-        folder = snapshot_download(
-            name, revision=revision or None, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]
-        )
+        folder = snapshot_download(name, revision=revision or None, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
     except HFValidationError as error:
-        raise CheckpointError(
-            f"model {reference!r} is no folder and no valid hub id: {error}"
-        ) from error
+        raise CheckpointError(f"model {reference!r} is no folder and no valid hub id: {error}") from error
     except RevisionNotFoundError as error:
         raise CheckpointError(f"model {name} has no revision {revision!r} on the hub") from error
     except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"model {name} is not on the hub, or needs a token (HF_TOKEN)"
-        ) from error
+        raise CheckpointError(f"model {name} is not on the hub, or needs a token (HF_TOKEN)") from error
     except LocalEntryNotFoundError as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}
         why = "HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"

@@ -1,7 +1,8 @@
 """Packed losses (specification, section 10).
 
-A loss gives one value per element, `packed_mean` reduces it: mean over the counted elements of a group (one variate of one
-sample), then mean over all groups of the batch that have a prediction token.
+A loss gives one value per element, `packed_mean` reduces it: mean over the counted elements of a
+group (one variate of one sample), then mean over all groups of the batch that have a prediction
+token.
 """
 
 import torch
@@ -16,7 +17,7 @@ def pinball(
     target: Float[Tensor, "*batch patch"],
     levels: Float[Tensor, "quantile"],
 ) -> Float[Tensor, "*batch patch"]:
-    """Quantile loss, mean over the levels: `q * e` where the target lies above, `(q - 1) * e` where below."""
+    """Mean over the levels of `q * e` where the target lies above, `(q - 1) * e` where below."""
     error = target[..., None, :] - predicted
     level = levels[:, None]
     return torch.maximum(level * error, (level - 1) * error).mean(-2)
@@ -34,7 +35,8 @@ def packed_mean(
     Args:
         elementwise: finite wherever it is counted.
         counted: elements that are predicted and observed.
-        prediction_mask: tokens that predict; a group with at least one counts even if all its values are missing.
+        prediction_mask: tokens that predict; a group with at least one counts even if all its
+            values are missing.
         sample_id: 1, 2, … inside a row; 0 is padding.
         variate_id: identity of the variate inside its sample.
     """

@@ -1,11 +1,13 @@
-"""Series to packed tokens: the one place that knows the token layout (specification, sections 2 and 11.1).
+"""Series to packed tokens: the one place that knows the token layout.
 
-A token is one patch of consecutive values of one variate. A row of a batch is a flat sequence of tokens of one or more
-samples. Forecasting builds rows with `forecast_tokens`; training packs samples made of the same fields.
+Specification, sections 2 and 11.1.
+
+A token is one patch of consecutive values of one variate. A row of a batch is a flat sequence of
+tokens of one or more samples. Forecasting builds rows with `forecast_tokens`; training packs
+samples made of the same fields.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,25 +26,21 @@ class PackedTokens:
     variate_id: Int[Tensor, "batch seq"]  # identity of the variate inside its sample
     prediction_mask: Bool[Tensor, "batch seq"]  # the token belongs to the forecast window
 
-    def select(self, index: Int[Tensor, "chosen"]) -> Self:
+    def select(self, index: Int[Tensor, "chosen"]) -> "PackedTokens":
         """The tokens at these positions of every row."""
-        return type(self)(
-            **{f.name: getattr(self, f.name).index_select(1, index) for f in fields(self)}
-        )
+        return PackedTokens(**{f.name: getattr(self, f.name).index_select(1, index) for f in fields(self)})
 
-    def repeat_rows(self, times: int) -> Self:
+    def repeat_rows(self, times: int) -> "PackedTokens":
         """Every row `times` times, copies side by side."""
-        return type(self)(
-            **{f.name: getattr(self, f.name).repeat_interleave(times, dim=0) for f in fields(self)}
-        )
+        return PackedTokens(**{f.name: getattr(self, f.name).repeat_interleave(times, dim=0) for f in fields(self)})
 
-    def replace(self, **changes: Tensor) -> Self:
+    def replace(self, **changes: Tensor) -> "PackedTokens":
         """The same tokens with some fields changed."""
         return replace(self, **changes)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "PackedTokens":
         """The same tokens on a device."""
-        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return PackedTokens(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +55,10 @@ class ForecastInputs:
     past_feat_dynamic_real: Float[Tensor, "batch past past_feat"] | None = None
     past_observed_feat_dynamic_real: Bool[Tensor, "batch past past_feat"] | None = None
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "ForecastInputs":
         """The same inputs on a device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(
-            **{name: value if value is None else value.to(device) for name, value in moved.items()}
-        )
+        return ForecastInputs(**{name: value if value is None else value.to(device) for name, value in moved.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +81,10 @@ class TokenLayout:
         return [start + variate * self.future_tokens + step for variate in range(self.target_dim)]
 
     def up_to(self, steps: int) -> list[int]:
-        """Positions of all past tokens and of the future ones before `steps`: what causal tokens up to there can see."""
+        """Positions of all past tokens and of the future ones before `steps`.
+
+        It is what causal tokens up to there can see.
+        """
         kept, start = [], 0
         kinds = [(self.target_dim, False), (self.target_dim, True), (self.known_dim, False)]
         kinds += [(self.known_dim, True), (self.past_dim, False)]
@@ -98,7 +97,7 @@ class TokenLayout:
 
 
 def token_layout(inputs: ForecastInputs, *, horizon: int, patch_size: int) -> TokenLayout:
-    """Layout of the tokens that `forecast_tokens` makes; lengths are rounded up to whole patches."""
+    """Layout of the tokens of `forecast_tokens`; lengths are rounded up to whole patches."""
     known, past = inputs.feat_dynamic_real, inputs.past_feat_dynamic_real
     return TokenLayout(
         past_tokens=-(-inputs.past_target.shape[1] // patch_size),
@@ -110,10 +109,12 @@ def token_layout(inputs: ForecastInputs, *, horizon: int, patch_size: int) -> To
 
 
 def forecast_tokens(inputs: ForecastInputs, *, horizon: int, patch_size: int) -> PackedTokens:
-    """Tokens of a forecast: past targets, future targets, known features (past, future), past-only features.
+    """Tokens of a forecast.
 
-    Past values are padded on the left to whole patches, future ones on the right. Future targets hold 0 and count as
-    observed. The first feature patch counts as valid even where it holds alignment padding, as in the published models.
+    Their order: past targets, future targets, known features (past, future), past-only features.
+    Past values are padded on the left to whole patches, future ones on the right. Future targets
+    hold 0 and count as observed. The first feature patch counts as valid even where it holds
+    alignment padding, as in the published models.
     """
     batch, context, target_dim = inputs.past_target.shape
     layout = token_layout(inputs, horizon=horizon, patch_size=patch_size)
@@ -137,9 +138,7 @@ def forecast_tokens(inputs: ForecastInputs, *, horizon: int, patch_size: int) ->
     ]
     variates = target_dim
     if inputs.feat_dynamic_real is not None:
-        assert inputs.observed_feat_dynamic_real is not None, (
-            "features come with their observed mask"
-        )
+        assert inputs.observed_feat_dynamic_real is not None, "features come with their observed mask"
         values, observed = inputs.feat_dynamic_real, inputs.observed_feat_dynamic_real
         known = {"first_variate": variates}
         blocks += [
@@ -162,25 +161,21 @@ def forecast_tokens(inputs: ForecastInputs, *, horizon: int, patch_size: int) ->
         ]
         variates += values.shape[-1]
     if inputs.past_feat_dynamic_real is not None:
-        assert inputs.past_observed_feat_dynamic_real is not None, (
-            "features come with their observed mask"
-        )
+        assert inputs.past_observed_feat_dynamic_real is not None, "features come with their observed mask"
         values, observed = inputs.past_feat_dynamic_real, inputs.past_observed_feat_dynamic_real
-        blocks.append(
-            _block(values, observed, feature_ids, patch_size, left=True, first_variate=variates)
-        )
+        blocks.append(_block(values, observed, feature_ids, patch_size, left=True, first_variate=variates))
     return PackedTokens(
-        **{
-            f.name: torch.cat([getattr(block, f.name) for block in blocks], dim=1)
-            for f in fields(PackedTokens)
-        }
+        **{f.name: torch.cat([getattr(block, f.name) for block in blocks], dim=1) for f in fields(PackedTokens)}
     )
 
 
 def _past_ids(
     inputs: ForecastInputs, layout: TokenLayout, patch_size: int
 ) -> tuple[Int[Tensor, "batch seq"], Int[Tensor, "batch seq"]]:
-    """Sample and time ids of past target patches; leading patches without any observed value share time 0."""
+    """Sample and time ids of past target patches.
+
+    Leading patches without any observed value share time 0.
+    """
     pad = layout.past_tokens * patch_size - inputs.past_is_pad.shape[1]
     is_pad = functional.pad(inputs.past_is_pad, (pad, 0), value=True).unflatten(1, (-1, patch_size))
     observed = functional.pad(inputs.past_observed_target.any(-1), (pad, 0), value=False)
@@ -190,10 +185,11 @@ def _past_ids(
     return (~is_pad.all(-1)).long(), time_id
 
 
-def _feature_sample_id(
-    past_is_pad: Bool[Tensor, "batch past"], patch_size: int
-) -> Int[Tensor, "batch seq"]:
-    """Sample ids of past feature patches: alignment padding counts as valid there (specification, section 18.6)."""
+def _feature_sample_id(past_is_pad: Bool[Tensor, "batch past"], patch_size: int) -> Int[Tensor, "batch seq"]:
+    """Sample ids of past feature patches.
+
+    Alignment padding counts as valid there (specification, section 18.6).
+    """
     pad = -past_is_pad.shape[1] % patch_size
     is_pad = functional.pad(past_is_pad, (pad, 0), value=False).unflatten(1, (-1, patch_size))
     return (~is_pad.all(-1)).long()
@@ -215,11 +211,7 @@ def _block(
     tokens, variates = (values.shape[1] + pad) // patch_size, values.shape[2]
 
     def patches(x: Tensor) -> Tensor:
-        return (
-            functional.pad(x, widths)
-            .transpose(1, 2)
-            .reshape(x.shape[0], variates * tokens, patch_size)
-        )
+        return functional.pad(x, widths).transpose(1, 2).reshape(x.shape[0], variates * tokens, patch_size)
 
     sample_id, time_id = (x.repeat(1, variates) for x in ids)
     variate = torch.arange(variates, device=values.device).repeat_interleave(tokens) + first_variate

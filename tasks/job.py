@@ -1,6 +1,6 @@
 """The job file: one pydantic model, every setting with its meaning, default and check.
 
-In: a YAML file (`load_job`). Out: a frozen `Job`. Fails with `JobError`, which names the file, the setting and the mend.
+In: a YAML file (`load_job`). Out: a frozen `Job`. Fails with `JobError`, which names file, setting and mend.
 Defaults live here and nowhere else; tasks receive values. Relative paths are relative to the folder of the job file, so
 that a scheduled run finds the same files whatever its working directory.
 """
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from tasks.errors import JobError
+from tasks.job_problems import explain
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -34,17 +35,24 @@ class Setting(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # would count as 1 or 0
+            msg = f"{str(value).lower()} is no value here; quote yes, no, on and off to mean text"
+            raise ValueError(msg)  # noqa: TRY004 - pydantic reports ValueErrors only
+        return value
+
 
 class Source(Setting):
     """Where the rows come from."""
 
     path: str = Field(description="CSV file, plain or compressed (.gz, .bz2, .xz, .zip)")
-    delimiter: str = Field(
-        ",", min_length=1, max_length=1, description="character between the columns"
-    )
+    delimiter: str = Field(",", min_length=1, max_length=1, description="character between the columns")
     encoding: str = Field("utf-8", description="text encoding of the file")
     timestamp_format: str | None = Field(
-        None, description="strftime format of the time stamps, such as %d.%m.%Y %H:%M; null: ISO 8601"
+        None,
+        description="strftime format of the time stamps, such as %d.%m.%Y %H:%M; null: ISO 8601",
     )
 
 
@@ -52,12 +60,8 @@ class Columns(Setting):
     """What the columns of the source are; names are those of the source."""
 
     timestamp: str = Field(description="column with the time stamps")
-    target: list[str] = Field(
-        min_length=1, description="columns to forecast; each is forecast as a series of its own"
-    )
-    item_id: str | None = Field(
-        None, description="column that tells the series apart; null: the file is one series"
-    )
+    target: list[str] = Field(min_length=1, description="columns to forecast; each is forecast as a series of its own")
+    item_id: str | None = Field(None, description="column that tells the series apart; null: the file is one series")
     checked: list[str] = Field(
         [],
         description="further numeric columns that are validated, cleaned and stored with the "
@@ -103,7 +107,8 @@ class Validation(Setting):
 
     ranges: dict[str, Range] = Field({}, description="plausible values per column")
     min_length: Positive | None = Field(
-        None, description="observed steps a series needs; null: horizon + season; shorter: quarantine"
+        None,
+        description="observed steps a series needs; null: horizon + season; shorter: quarantine",
     )
     max_missing: float = Field(
         0.5, ge=0, le=1, description="largest share of missing steps of a series; above: quarantine"
@@ -143,9 +148,7 @@ class Backtest(Setting):
     """Rolling-origin evaluation on the end of every series."""
 
     windows: Positive = Field(20, description="forecast windows of one horizon each, back to back")
-    models: list[str] = Field(
-        [], description="model references scored beside the fine-tuned one; empty: finetune.base"
-    )
+    models: list[str] = Field([], description="model references scored beside the fine-tuned one; empty: finetune.base")
     baselines: list[str] = Field(
         ["naive", "seasonal_naive"],
         description="naive, seasonal_naive (the job's season) or seasonal_naive:N (season of N steps)",
@@ -206,12 +209,8 @@ class Job(Setting):
     backtest: Backtest = Backtest()
     finetune: Finetune = Finetune()
     warehouse: str = Field("duckdb:///warehouse.duckdb", description="URL of the warehouse")
-    tracking: str = Field(
-        "sqlite:///mlflow.db", description="MLflow tracking URI; a server's http:// URL or SQLite"
-    )
-    workspace: str = Field(
-        "moirai-work", description="folder for panels, checkpoints, reports and MLflow artifacts"
-    )
+    tracking: str = Field("sqlite:///mlflow.db", description="MLflow tracking URI; a server's http:// URL or SQLite")
+    workspace: str = Field("moirai-work", description="folder for panels, checkpoints, reports and MLflow artifacts")
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -236,6 +235,14 @@ class Job(Setting):
     def _is_a_known_warehouse(cls, value: str) -> str:
         if not value.startswith("duckdb:///"):
             msg = f"{value!r} is no warehouse URL; write duckdb:///FILE"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("tracking")
+    @classmethod
+    def _is_a_known_store(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "http://", "https://")):
+            msg = f"{value!r} is no tracking URI; write sqlite:///FILE or a server's http:// URL"
             raise ValueError(msg)
         return value
 
@@ -269,6 +276,11 @@ class Job(Setting):
         return self.season or season_length(self.frequency)
 
     @property
+    def backtest_models(self) -> list[str]:
+        """Models of an ad-hoc backtest: as set, otherwise the job's model and the base of fine-tuning."""
+        return self.backtest.models or list(dict.fromkeys([self.model, self.finetune.base]))
+
+    @property
     def min_length(self) -> int:
         """Observed steps a series needs: as set, otherwise horizon + season."""
         return self.validation.min_length or self.horizon + self.season_length
@@ -298,7 +310,8 @@ def load_job(path: str | Path) -> Job:
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise JobError(f"job file {file} is not valid YAML: {error}") from error
+        reason = " ".join(str(error).split())  # a YAML error draws a picture
+        raise JobError(f"job file {file} is not valid YAML: {reason}") from error
     if not isinstance(settings, dict):
         raise JobError(f"job file {file} holds no settings; `moirai init DATA.csv` writes one")
     return job_from_settings(settings, folder=file.resolve().parent, origin=str(file))
@@ -309,28 +322,6 @@ def job_from_settings(settings: dict[str, Any], *, folder: Path, origin: str = "
     try:
         job = Job.model_validate(settings)
     except ValidationError as error:
-        raise JobError(f"{origin}: {_explain(error)}") from error
+        raise JobError(f"{origin}: {explain(error, Job)}") from error
     job._folder = folder.resolve()  # noqa: SLF001 - the one place that knows the folder
     return job
-
-
-def _explain(error: ValidationError) -> str:
-    """Every problem of a job file on one line each: setting, problem, mend."""
-    lines = []
-    for problem in error.errors():
-        setting = ".".join(str(part) for part in problem["loc"]) or "job"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = f"unknown setting; known here: {', '.join(_known_keys(problem['loc'][:-1]))}"
-        elif problem["type"] != "missing":
-            message += f" (it is {problem['input']!r})" if "value_error" not in problem["type"] else ""
-        lines.append(f"{setting}: {message}")
-    return "; ".join(lines)
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Job
-    for part in location:
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
-    return list(model.model_fields) if hasattr(model, "model_fields") else []

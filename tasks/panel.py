@@ -8,6 +8,8 @@ passes between tasks: a path, the digest of the content and a few counts, never 
 """
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +55,9 @@ def panel_digest(frame: pd.DataFrame) -> str:
     digest.update(frame["timestamp"].to_numpy().astype("datetime64[ns]").tobytes())
     for name in value_columns(frame):
         values = frame[name].to_numpy(dtype=np.float64)
-        digest.update(np.where(np.isnan(values), np.nan, values).tobytes())  # one bit pattern for NaN
+        digest.update(
+            np.where(np.isnan(values), np.nan, values).tobytes()
+        )  # one bit pattern for NaN
     return digest.hexdigest()[:16]
 
 
@@ -85,3 +89,27 @@ def write_panel(frame: pd.DataFrame, folder: Path, *, stage: str) -> PanelRef:
 def read_panel(panel: PanelRef) -> pd.DataFrame:
     """The frame behind a reference."""
     return pd.read_parquet(panel.path)
+
+
+@dataclass(frozen=True)
+class TargetSeries:
+    """One target column of one item on its grid."""
+
+    item_id: str
+    target_name: str
+    timestamps: np.ndarray  # datetime64, one per step
+    values: np.ndarray  # float64, NaN where missing
+
+
+def target_series(frame: pd.DataFrame, targets: Sequence[str]) -> list[TargetSeries]:
+    """The series of a clean panel, by target and item; the arrays are views of the frame's columns."""
+    items = frame["item_id"].to_numpy()
+    starts = np.flatnonzero(np.concatenate(([True], items[1:] != items[:-1])))
+    bounds = list(zip(starts, np.append(starts[1:], len(items)), strict=True))
+    times = frame["timestamp"].to_numpy()
+    return [
+        TargetSeries(str(items[start]), name, times[start:end], values[start:end])
+        for name in targets
+        for values in [frame[name].to_numpy(np.float64)]
+        for start, end in bounds
+    ]

@@ -1,8 +1,9 @@
-"""Quantile decoding of Moirai 2.0: one pass where the horizon allows, otherwise a roll-out (specification, section 11.4).
+"""Quantile decoding of Moirai 2.0: one pass where the horizon allows, otherwise a roll-out.
 
-The roll-out is the published one: a copy of the batch per quantile path, statistics recomputed with the written values,
-new quantiles from all pairs of path and level. What causality makes invisible is left out of every pass (future tokens that
-are not written yet), which changes no number.
+The roll-out is the published one (specification, section 11.4): a copy of the batch per quantile
+path, statistics recomputed with the written values, new quantiles from all pairs of path and level.
+What causality makes invisible is left out of every pass (future tokens that are not written yet),
+which changes no number.
 """
 
 import torch
@@ -23,7 +24,9 @@ def passes(module: Moirai2Module, horizon: int) -> int:
 
 @torch.inference_mode()
 def decode_quantiles(module: Moirai2Module, inputs: ForecastInputs, *, horizon: int) -> Quantiles:
-    """Quantile forecast of every target, in data units, at the model's own levels; quantiles may cross.
+    """Quantile forecast of every target, in data units, at the model's own levels.
+
+    Quantiles may cross.
 
     Args:
         module: in evaluation mode.
@@ -58,8 +61,8 @@ def _roll_out(
         if remaining <= 0:
             return torch.cat(parts, dim=2)
         following = _predict(module, copies, layout, written=written)[:, :, : min(ahead, remaining)]
-        # [batch * path, target, token, quantile, patch] -> all pairs of path and level of a step side by side
-        pairs = following.unflatten(0, (-1, num_quantiles)).movedim(1, -2).flatten(-3, -2)
+        # [batch * path, target, token, quantile, patch] -> pairs of path and level side by side
+        pairs = torch.unflatten(following, 0, (-1, num_quantiles)).movedim(1, -2).flatten(-3, -2)
         parts.append(_empirical_quantiles(pairs, levels))
 
 
@@ -91,9 +94,7 @@ def _write(
     observed = copies.observed_mask.clone()
     for token in range(paths.shape[2]):
         positions = torch.tensor(layout.future(at + token), device=target.device)
-        values = (
-            paths[:, :, token].transpose(1, 2).flatten(0, 1)
-        )  # [batch * quantile, target, patch]
+        values = paths[:, :, token].transpose(1, 2).flatten(0, 1)  # [batch * quantile, target, patch]
         target[:, positions] = values
         mask[:, positions] = False
         observed[:, positions] = True

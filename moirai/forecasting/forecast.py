@@ -1,17 +1,18 @@
 """`MoiraiForecast`: load a model, forecast arrays, frames or GluonTS data sets."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from moirai.errors import ConfigError
+from moirai.errors import ConfigError, DataError
 from moirai.forecasting.decoding import decode_quantiles, passes
 from moirai.forecasting.inputs import SeriesInput, stack_inputs
-from moirai.forecasting.levels import at_levels
+from moirai.forecasting.levels import at_levels, check_levels
 from moirai.models.moirai2 import Moirai2Module
 from moirai.tokens import ForecastInputs
 
@@ -29,11 +30,14 @@ class MoiraiForecast:
 
     Args:
         module: the network.
-        prediction_length: steps to forecast when a call names none; None: as many as one forward pass gives.
+        prediction_length: steps to forecast when a call names none; None: as many as one forward
+            pass gives.
         context_length: latest steps of a series that the model sees.
-        batch_size: series per forward pass; roll-outs beyond one pass take fewer, as each has a copy per quantile.
+        batch_size: series per forward pass; roll-outs beyond one pass take fewer, as each has a
+            copy per quantile.
         device: `cpu`, `cuda`, …; `auto` takes a GPU where there is one.
-        precision: `fp32`, or `bf16` for matrix products in bfloat16 (faster where the processor has them).
+        precision: `fp32`, or `bf16` for matrix products in bfloat16 (faster where the processor has
+            them).
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class MoiraiForecast:
         batch_size: int = 64,
         device: str = "auto",
         precision: Precision = "fp32",
-    ) -> Self:
+    ) -> "MoiraiForecast":
         """Load a model: `starter`, a folder, or a hub id with an optional `@revision`.
 
         Raises:
@@ -96,9 +100,7 @@ class MoiraiForecast:
     ) -> Float[torch.Tensor, "batch quantile horizon target"]:
         """Quantiles at the trained levels for inputs without missing values; they may cross."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return decode_quantiles(
-                self.module, inputs.to(self.device), horizon=horizon or self.prediction_length
-            )
+            return decode_quantiles(self.module, inputs.to(self.device), horizon=self._horizon(horizon))
 
     def predict_inputs(
         self,
@@ -107,9 +109,10 @@ class MoiraiForecast:
         horizon: int | None = None,
         on_batch: Callable[[int, int], None] | None = None,
     ) -> Float[np.ndarray, "series quantile horizon target"]:
-        """Quantiles at the trained levels of series with the same targets and features, of any lengths.
+        """Quantiles at the trained levels, for series with the same targets and features.
 
-        Series of similar length share a batch, so that short ones do not pay for the padding of long ones.
+        Series may have any lengths. Those of similar length share a batch, so that short ones do
+        not pay for the padding of long ones.
 
         Args:
             series: at least one.
@@ -117,9 +120,11 @@ class MoiraiForecast:
             on_batch: called after every batch with the series done and the series in all.
 
         Raises:
-            DataError: a series is empty or its features have the wrong length.
+            DataError: there is no series, one is empty, or its features have the wrong length.
         """
-        horizon = horizon or self.prediction_length
+        horizon = self._horizon(horizon)
+        if not series:
+            raise DataError("there is no series to forecast")
         lengths = [min(one.target.shape[1], self.context_length) for one in series]
         order = np.argsort(lengths, kind="stable")[::-1]
         copies = 1 if passes(self.module, horizon) == 1 else len(self.quantile_levels)
@@ -128,9 +133,7 @@ class MoiraiForecast:
         result = np.empty(shape, np.float32)
         for start in range(0, len(series), size):
             chosen = order[start : start + size]
-            inputs = stack_inputs(
-                [series[index] for index in chosen], context=lengths[chosen[0]], horizon=horizon
-            )
+            inputs = stack_inputs([series[index] for index in chosen], context=lengths[chosen[0]], horizon=horizon)
             result[chosen] = self.predict_tensors(inputs, horizon=horizon).cpu().numpy()
             if on_batch is not None:
                 on_batch(min(start + size, len(series)), len(series))
@@ -138,7 +141,7 @@ class MoiraiForecast:
 
     def predict_arrays(
         self,
-        series: Sequence[Float[np.ndarray, "time"]],
+        series: Sequence[Float[np.ndarray, "_time"]],  # lengths differ
         *,
         horizon: int | None = None,
         levels: Sequence[float] | None = None,
@@ -158,23 +161,11 @@ class MoiraiForecast:
             ConfigError: a level the model cannot give.
             DataError: a series is empty.
         """
-        if levels is not None:  # refused before the work, not after it
-            at_levels(
-                np.zeros((len(self.quantile_levels), 1)),
-                self.quantile_levels,
-                levels,
-                interpolate=interpolate,
-            )
-        inputs = [
-            SeriesInput(target=one[None], name=f"series {index}")
-            for index, one in enumerate(series)
-        ]
+        asked = self.quantile_levels if levels is None else levels
+        check_levels(self.quantile_levels, asked, interpolate=interpolate)  # before the work
+        inputs = [SeriesInput(target=one[None], name=f"series {index}") for index, one in enumerate(series)]
         quantiles = self.predict_inputs(inputs, horizon=horizon, on_batch=on_batch)[..., 0]
-        if levels is None:
-            return quantiles
-        return at_levels(quantiles, self.quantile_levels, levels, interpolate=interpolate).astype(
-            np.float32
-        )
+        return at_levels(quantiles, self.quantile_levels, asked, interpolate=interpolate)
 
     def predict_frame(
         self,
@@ -190,7 +181,8 @@ class MoiraiForecast:
         """Forecast a long frame.
 
         Args:
-            df: columns item_id, timestamp and the target, on a regular grid, NaN where a value is missing.
+            df: columns item_id, timestamp and the target, on a regular grid, NaN where a value is
+                missing.
             freq: distance of two time stamps: `h`, `D`, `MS`, …
             target: name of the target column.
             horizon: steps to forecast; None: `prediction_length`.
@@ -199,8 +191,8 @@ class MoiraiForecast:
             on_batch: called after every batch with the series done and the series in all.
 
         Returns:
-            item_id, target_name, origin, timestamp, mean and a column per level (`q10`, …), sorted within a row. The mean is
-            the quantile function's integral with flat tails.
+            item_id, target_name, origin, timestamp, mean and a column per level (`q10`, …), sorted
+            within a row. The mean is the integral of the trained quantiles with flat tails.
 
         Raises:
             DataError: columns are absent or time stamps are not on the grid.
@@ -208,21 +200,29 @@ class MoiraiForecast:
         """
         from moirai.forecasting.frame import forecast_frame, split_frame  # noqa: PLC0415 - pandas waits until needed
 
-        series = split_frame(df, freq=freq, target=target)
-        quantiles = self.predict_arrays(
-            series.values,
-            horizon=horizon,
-            levels=levels,
-            interpolate=interpolate,
-            on_batch=on_batch,
-        )
         asked = self.quantile_levels if levels is None else levels
-        return forecast_frame(series, quantiles, levels=asked, freq=freq, target_name=target)
+        check_levels(self.quantile_levels, asked, interpolate=interpolate)  # before the work
+        series = split_frame(df, freq=freq, target=target)
+        quantiles = self.predict_arrays(series.values, horizon=horizon, on_batch=on_batch)
+        return forecast_frame(
+            series,
+            quantiles,
+            trained=self.quantile_levels,
+            levels=asked,
+            freq=freq,
+            target_name=target,
+        )
 
     def create_predictor(self, batch_size: int | None = None) -> "MoiraiPredictor":
         """A GluonTS predictor: its data sets in, its quantile forecasts out."""
         from moirai.forecasting.gluonts import MoiraiPredictor  # noqa: PLC0415 - GluonTS is optional here
 
+        forecast = copy.copy(self)
         if batch_size is not None:
-            self.batch_size = batch_size
-        return MoiraiPredictor(self)
+            forecast.batch_size = batch_size
+        return MoiraiPredictor(forecast)
+
+    def _horizon(self, horizon: int | None) -> int:
+        if horizon is not None and horizon < 1:
+            raise ConfigError(f"horizon must be at least 1, not {horizon}")
+        return horizon or self.prediction_length

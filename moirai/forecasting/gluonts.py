@@ -19,8 +19,8 @@ CHUNK = 1024  # entries read ahead, so that series of similar length can share a
 class MoiraiPredictor(Predictor):
     """Forecasts the entries of a GluonTS data set in order.
 
-    An entry has `start`, `target` ([time] or [target, time]) and optionally `feat_dynamic_real` (over history and horizon)
-    and `past_feat_dynamic_real` (over the history).
+    An entry has `start`, `target` ([time] or [target, time]) and optionally `feat_dynamic_real`
+    (over history and horizon) and `past_feat_dynamic_real` (over the history).
     """
 
     def __init__(self, forecast: "MoiraiForecast") -> None:
@@ -48,9 +48,7 @@ class MoiraiPredictor(Predictor):
 
 def _series(entry: dict[str, Any]) -> SeriesInput:
     def rows(name: str) -> np.ndarray | None:
-        return (
-            None if entry.get(name) is None else np.atleast_2d(np.asarray(entry[name], np.float32))
-        )
+        return None if entry.get(name) is None else np.atleast_2d(np.asarray(entry[name], np.float32))
 
     target = rows("target")
     assert target is not None, "every GluonTS entry has a target"

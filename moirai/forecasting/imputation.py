@@ -1,4 +1,7 @@
-"""Filler for missing values (specification, section 12). The observed mask is taken before; filler is never counted."""
+"""Filler for missing values (specification, section 12).
+
+The observed mask is taken before; filler is never counted.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,8 +10,9 @@ from jaxtyping import Float
 def causal_mean(values: Float[np.ndarray, "series time"]) -> Float[np.ndarray, "series time"]:
     """Replace every missing value by the mean of what came before it; a copy is returned.
 
-    With z the series whose gaps repeat the last observed value (leading gaps the first one), a missing y_t becomes the mean
-    of z_0 … z_{t-1}, and a missing y_0 becomes z_0. A series without any value becomes 0.
+    With z the series whose gaps repeat the last observed value (leading gaps the first one), a
+    missing y_t becomes the mean of z_0 … z_{t-1}, and a missing y_0 becomes z_0. A series without
+    any value becomes 0.
     """
     missing = np.isnan(values)
     if not missing.any():

@@ -1,4 +1,7 @@
-"""Arrays to the tensors a forecast looks at: cut, pad on the left, note what was observed, fill what is missing."""
+"""Arrays to the tensors a forecast looks at.
+
+Cut, pad on the left, note what was observed, fill what is missing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +21,19 @@ class SeriesInput:
 
     target: Float[np.ndarray, "target time"]
     feat_dynamic_real: Float[np.ndarray, "feat time_and_horizon"] | None = None
-    past_feat_dynamic_real: Float[np.ndarray, "past_feat time"] | None = None
+    past_feat_dynamic_real: Float[np.ndarray, "past_feat past"] | None = None
     name: str = "series"
 
 
 def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int) -> ForecastInputs:
     """Batch series of any lengths: the last `context` steps of each, right-aligned.
 
-    A univariate target is filled with its causal mean over the whole series before the cut; several targets and features are
-    filled with 0 (specification, section 12).
+    A univariate target is filled with its causal mean over the whole series before the cut; several
+    targets and features are filled with 0 (specification, section 12).
 
     Raises:
-        DataError: a series is empty, or its features do not span its time steps.
+        DataError: a series is empty or infinite, its features do not span its time steps, or it has other targets or
+            features than the first one.
     """
     batch, first = len(series), series[0]
     window = np.zeros((batch, context, len(first.target)), np.float32)
@@ -39,7 +43,9 @@ def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int) -
         steps = min(one.target.shape[1], context)
         if not steps:
             raise DataError(f"{one.name}: no time steps before the forecast origin")
-        filled = (causal_mean if len(one.target) == 1 else zero)(one.target.astype(np.float32))
+        if len(one.target) != len(first.target):
+            raise DataError(f"{one.name}: {len(one.target)} targets, {first.name} has {len(first.target)}")
+        filled = (causal_mean if len(one.target) == 1 else zero)(_as_float32(one.target, one.name))
         window[row, -steps:] = filled[:, -steps:].T
         observed[row, -steps:] = ~np.isnan(one.target[:, -steps:]).T
         is_pad[row, -steps:] = False
@@ -61,8 +67,10 @@ def _features(
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Values [batch, context + horizon, feature] and their observed mask; None without features."""
     first = getattr(series[0], field)
-    if first is None:
+    if all(getattr(one, field) is None for one in series):
         return None, None
+    if first is None:
+        raise DataError(f"{series[0].name}: {field} must be given for all series or for none")
     values = np.zeros((len(series), context + horizon, len(first)), np.float32)
     observed = np.zeros(values.shape, bool)
     for row, one in enumerate(series):
@@ -70,10 +78,20 @@ def _features(
         needed = one.target.shape[1] + horizon
         if given is None or given.shape[1] != needed:
             have = "none" if given is None else f"{given.shape[1]} steps"
-            raise DataError(
-                f"{one.name}: {field} must span {needed} steps (history + {horizon}), there are {have}"
-            )
+            raise DataError(f"{one.name}: {field} must span {needed} steps (history + {horizon}), there are {have}")
+        if len(given) != len(first):
+            raise DataError(f"{one.name}: {len(given)} rows of {field}, {series[0].name} has {len(first)}")
         steps = min(needed, context + horizon)
-        values[row, -steps:] = zero(given[:, -steps:].astype(np.float32)).T
+        values[row, -steps:] = zero(_as_float32(given[:, -steps:], one.name)).T
         observed[row, -steps:] = ~np.isnan(given[:, -steps:]).T
     return torch.from_numpy(values), torch.from_numpy(observed)
+
+
+def _as_float32(values: Float[np.ndarray, "row time"], name: str) -> Float[np.ndarray, "row time"]:
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    if np.isinf(narrow).any():
+        raise DataError(
+            f"{name}: holds values that are infinite in float32; rescale them, or mark them as missing (NaN)"
+        )
+    return narrow

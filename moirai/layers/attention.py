@@ -1,12 +1,12 @@
 """Packed multi-head attention with variate bias (specification, sections 4 and 5).
 
-What all layers share is computed once per forward: `AttentionPattern` holds the mask, the same-variate relation and the
-rotary tables. Two savings that change no number: where every sample has a single variate the variate bias is one constant
-per row of the softmax and cancels; where no mask is needed beyond causality the fused causal kernel is used.
+What all layers share is computed once per forward: `AttentionPattern` holds the mask, the
+same-variate relation and the rotary tables. Two savings that change no number: where every sample
+has a single variate the variate bias is one constant per row of the softmax and cancels; where no
+mask is needed beyond causality the fused causal kernel is used.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,10 @@ from moirai.layers.rotary import rotary_table, rotate
 def packed_mask(
     sample_id: Int[Tensor, "batch seq"], time_id: Int[Tensor, "batch seq"] | None = None
 ) -> Bool[Tensor, "batch seq seq"]:
-    """True where query (row) may attend to key (column): same sample and, given time ids, a time not later."""
+    """True where query (row) may attend to key (column).
+
+    That is: in the same sample and, given time ids, at a time not later.
+    """
     mask = sample_id[:, :, None] == sample_id[:, None, :]
     if time_id is not None:
         mask = mask & (time_id[:, None, :] <= time_id[:, :, None])
@@ -32,9 +35,7 @@ class AttentionPattern:
     """What every layer of one forward pass shares."""
 
     mask: Bool[Tensor, "batch 1 seq seq"] | None  # None: plain causal order of the row
-    same_variate: (
-        Bool[Tensor, "batch 1 seq seq"] | None
-    )  # None: one variate per sample, the bias cancels
+    same_variate: Bool[Tensor, "batch 1 seq seq"] | None  # None: one variate per sample, the bias cancels
     cos: Float[Tensor, "batch 1 seq half"]
     sin: Float[Tensor, "batch 1 seq half"]
 
@@ -46,7 +47,7 @@ class AttentionPattern:
         variate_id: Int[Tensor, "batch seq"],
         *,
         head_dim: int,
-    ) -> Self:
+    ) -> "AttentionPattern":
         """Pattern of Moirai-MoE and Moirai 2.0."""
         cos, sin = rotary_table(time_id, head_dim // 2 // 2 * 2)
         same_variate = (variate_id[:, :, None] == variate_id[:, None, :])[:, None]
@@ -59,15 +60,13 @@ class AttentionPattern:
 
 
 class VariateBias(nn.Module):
-    """Learned bias per head: row 1 of the embedding for keys of the same variate, row 0 for others."""
+    """Learned bias per head: row 1 of the embedding for keys of the same variate, else row 0."""
 
     def __init__(self, num_heads: int) -> None:
         super().__init__()
         self.emb = nn.Embedding(2, num_heads)
 
-    def forward(
-        self, same_variate: Bool[Tensor, "batch 1 seq seq"]
-    ) -> Float[Tensor, "batch head seq seq"]:
+    def forward(self, same_variate: Bool[Tensor, "batch 1 seq seq"]) -> Float[Tensor, "batch head seq seq"]:
         """Bias of every pair."""
         other, same = self.emb.weight[:, :, None, None]  # [head, 1, 1] each
         return torch.where(same_variate, same, other)
@@ -106,9 +105,7 @@ class GroupedQueryAttention(nn.Module):
         self.var_attn_bias = VariateBias(num_heads)
         self.out_proj = nn.Linear(dim, dim, bias=bias)
 
-    def forward(
-        self, x: Float[Tensor, "batch seq dim"], pattern: AttentionPattern
-    ) -> Float[Tensor, "batch seq dim"]:
+    def forward(self, x: Float[Tensor, "batch seq dim"], pattern: AttentionPattern) -> Float[Tensor, "batch seq dim"]:
         """Attend; rows without an admissible key give the output projection of zeros."""
         query = rotate(self.q_norm(self._heads(self.q_proj(x))), pattern.cos, pattern.sin)
         key = rotate(self.k_norm(self._heads(self.k_proj(x))), pattern.cos, pattern.sin)
@@ -125,7 +122,7 @@ class GroupedQueryAttention(nn.Module):
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Float[Tensor, "batch seq width"]) -> Float[Tensor, "batch head seq dim"]:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return torch.unflatten(x, -1, (-1, self.head_dim)).transpose(1, 2)
 
     def _bias(self, pattern: AttentionPattern, dtype: torch.dtype) -> Tensor | None:
         """Additive mask of the fused kernel: variate bias, minus infinity where not admissible."""

@@ -8,7 +8,10 @@ EPS = 1e-5
 
 
 class RMSNorm(nn.RMSNorm):
-    """`x * rsqrt(mean(x²) + 1e-5) * weight`; under autocast the weight follows the input, which keeps the fused kernel."""
+    """`x * rsqrt(mean(x²) + 1e-5) * weight`.
+
+    Under autocast the weight follows the input, which keeps the fused kernel.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=EPS)

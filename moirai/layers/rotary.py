@@ -1,4 +1,7 @@
-"""Rotary position embedding of part of each head (specification, section 5.3; Su et al. 2021, section 3.4)."""
+"""Rotary position embedding of part of each head.
+
+Specification, section 5.3; Su et al. 2021, section 3.4.
+"""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +17,8 @@ def rotary_table(
 
     Args:
         time_id: position of the token's patch on its time axis.
-        width: rotated dimensions of a head, even; pair j turns by `time_id * BASE ** (-2 j / width)`.
+        width: rotated dimensions of a head, even; pair j turns by
+            `time_id * BASE ** (-2 j / width)`.
     """
     exponent = torch.arange(0, width, 2, dtype=torch.float32, device=time_id.device) / width
     theta = torch.pow(BASE, -exponent)

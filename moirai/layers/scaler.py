@@ -1,7 +1,8 @@
 """Standardisation per sample and variate (specification, section 3).
 
-In: packed values with a mask of those that may be looked at. Out: location and scale of every token, float32.
-Sums are gathered per group with one scatter, in float64: O(tokens), no comparison of all pairs.
+In: packed values with a mask of those that may be looked at. Out: location and scale of every
+token, float32. Sums are gathered per group with one scatter, in float64: O(tokens), no comparison
+of all pairs.
 """
 
 import torch
@@ -11,30 +12,24 @@ from torch import Tensor
 MINIMUM_SCALE = 1e-5  # added to the variance, so the smallest scale is its square root
 
 
-def group_index(
-    sample_id: Int[Tensor, "batch seq"], variate_id: Int[Tensor, "batch seq"]
-) -> Int[Tensor, "batch seq"]:
-    """Number every group of tokens with equal sample and variate inside its row, below the number of tokens.
+def group_index(sample_id: Int[Tensor, "batch seq"], variate_id: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
+    """Number every group of tokens with equal sample and variate inside its row, from 0 on.
 
     Args:
         sample_id: 1, 2, … inside a row; 0 is padding.
         variate_id: identity of the variate inside its sample.
     """
-    seq = sample_id.shape[-1]
-    # A group's number is the position of its first token: the smallest equal neighbour by a stable sort of the joint key.
+    # Sorted by the joint key, a group is a run of equal neighbours; it counts the runs before.
     key = sample_id.long() * (variate_id.amax() + 1) + variate_id.long()
     order = key.argsort(dim=-1, stable=True)
     sorted_key = key.gather(-1, order)
     starts = torch.ones_like(sorted_key)
     starts[..., 1:] = (sorted_key[..., 1:] != sorted_key[..., :-1]).long()
     number = starts.cumsum(-1) - 1
-    assert seq == number.shape[-1]
     return torch.empty_like(number).scatter_(-1, order, number)
 
 
-def group_sum(
-    values: Float[Tensor, "batch seq"], group: Int[Tensor, "batch seq"]
-) -> Float[Tensor, "batch seq"]:
+def group_sum(values: Float[Tensor, "batch seq"], group: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq"]:
     """Sum of each token's group, at every token of the group."""
     sums = torch.zeros_like(values).scatter_add_(-1, group, values)
     return sums.gather(-1, group)
@@ -60,7 +55,8 @@ def standard_scale(
         correction: subtracted from the count in the variance (1: unbiased).
 
     Returns:
-        loc and scale, float32; padding tokens get 0 and 1, groups without a visible value 0 and sqrt(minimum_scale).
+        loc and scale, float32; padding tokens get 0 and 1, groups without a visible value 0 and
+        sqrt(minimum_scale).
     """
     group = group_index(sample_id, variate_id)
     weight = visible_mask.double()

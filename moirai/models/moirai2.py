@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -31,8 +30,8 @@ class Scaling:
 class Moirai2Module(nn.Module):
     """The network: packed tokens in, quantiles of the following patches out.
 
-    Entry `[k, q]` of a token describes level `quantile_levels[q]` of the patch `k + 1` steps later of the same variate.
-    Quantiles may cross; they are the network's own values.
+    Entry `[k, q]` of a token describes level `quantile_levels[q]` of the patch `k + 1` steps later
+    of the same variate. Quantiles may cross; they are the network's own values.
     """
 
     def __init__(self, config: Moirai2Config) -> None:
@@ -45,8 +44,8 @@ class Moirai2Module(nn.Module):
             config.num_layers,
             config.num_heads,
             config.d_ff,
-            attn_dropout=config.attn_dropout_p,
-            dropout=config.dropout_p,
+            attn_dropout=float(config.attn_dropout_p),
+            dropout=float(config.dropout_p),
         )
         self.out_proj = ResidualBlock(config.d_model, config.d_model, outputs)
 
@@ -65,25 +64,17 @@ class Moirai2Module(nn.Module):
         visible = tokens.observed_mask & ~tokens.prediction_mask[..., None]
         return Scaling(*standard_scale(tokens.target, visible, tokens.sample_id, tokens.variate_id))
 
-    def encode_scaled(
-        self, tokens: PackedTokens, scaling: Scaling
-    ) -> Float[Tensor, "batch seq dim"]:
+    def encode_scaled(self, tokens: PackedTokens, scaling: Scaling) -> Float[Tensor, "batch seq dim"]:
         """Encode tokens whose statistics are known."""
         scaled = (tokens.target - scaling.loc) / scaling.scale
         embedded = self.in_proj(torch.cat((scaled, tokens.observed_mask.to(scaled.dtype)), dim=-1))
-        pattern = AttentionPattern.causal(
-            tokens.sample_id, tokens.time_id, tokens.variate_id, head_dim=HEAD_DIM
-        )
+        pattern = AttentionPattern.causal(tokens.sample_id, tokens.time_id, tokens.variate_id, head_dim=HEAD_DIM)
         return self.encoder(embedded, pattern)
 
-    def head(
-        self, encoded: Float[Tensor, "*batch dim"]
-    ) -> Float[Tensor, "*batch token quantile patch"]:
+    def head(self, encoded: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch token quantile patch"]:
         """Quantiles in scaled space."""
         config = self.config
-        return self.out_proj(encoded).unflatten(
-            -1, (config.num_predict_token, config.num_quantiles, config.patch_size)
-        )
+        return self.out_proj(encoded).unflatten(-1, (config.num_predict_token, config.num_quantiles, config.patch_size))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write `config.json` and `model.safetensors` in the published form."""
@@ -92,7 +83,7 @@ class Moirai2Module(nn.Module):
         return save_module(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, reference: str | Path) -> Self:
+    def from_pretrained(cls, reference: str | Path) -> "Moirai2Module":
         """Load a checkpoint: `starter`, a folder, or a hub id with an optional `@revision`.
 
         Raises:

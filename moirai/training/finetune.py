@@ -10,6 +10,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -18,20 +19,13 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from moirai.errors import DataError
-from moirai.forecasting.decoding import decode_quantiles
-from moirai.forecasting.inputs import SeriesInput, stack_inputs
-from moirai.losses import pinball
 from moirai.models.moirai2 import Moirai2Module
-from moirai.tokens import ForecastInputs, PackedTokens
-from moirai.training.objective import quantile_objective
-from moirai.training.optimizer import adamw, warmup_cosine
+from moirai.training.finetune_module import MoiraiFinetuneModule
+from moirai.training.holdout import HeldOutWindows
 from moirai.training.windows import WindowSampler, window_shape
-
-MAX_VALIDATION_FORECASTS = 512  # enough for a steady figure; more would take longer than the training between two validations
-WARMUP_SHARE = 0.05
 
 logger = logging.getLogger(__name__)
 
@@ -78,127 +72,6 @@ class FinetuneResult:
     def best_loss(self) -> float:
         """Validation loss of the weights that were kept."""
         return next(point.validation_loss for point in self.curve if point.step == self.best_step)
-
-
-@dataclass(frozen=True)
-class ValidationBatch:
-    """Held-out windows: what the model sees and what came."""
-
-    inputs: ForecastInputs
-    actual: Float[torch.Tensor, "batch horizon"]  # NaN where missing
-
-    def to(self, device: torch.device | str) -> "ValidationBatch":
-        """The same windows on a device."""
-        return ValidationBatch(self.inputs.to(device), self.actual.to(device))
-
-
-class MoiraiFinetuneModule(pl.LightningModule):
-    """Quantile training of a `Moirai2Module`.
-
-    Args:
-        module: trained in place.
-        learning_rate: peak of the schedule (warm-up, then half a cosine).
-        max_steps: length of the schedule.
-        horizon: steps that validation forecasts.
-    """
-
-    def __init__(
-        self, module: Moirai2Module, *, learning_rate: float, max_steps: int, horizon: int
-    ) -> None:
-        super().__init__()
-        self.module = module
-        self.learning_rate, self.max_steps, self.horizon = learning_rate, max_steps, horizon
-        self._sums = torch.zeros(2, dtype=torch.float64)
-
-    def transfer_batch_to_device(
-        self, batch: PackedTokens | ValidationBatch, device: torch.device, dataloader_idx: int
-    ) -> PackedTokens | ValidationBatch:
-        """Batches are frozen records that know how to move; Lightning's own way refuses them."""
-        return batch.to(device)
-
-    def training_step(self, batch: PackedTokens, batch_idx: int) -> torch.Tensor:
-        """Loss of one batch of windows."""
-        loss = quantile_objective(self.module, batch)
-        if not torch.isfinite(loss):
-            raise DataError(
-                f"the loss of training batch {batch_idx} is {loss.item()}; lower finetune.learning_rate"
-            )
-        self.log("train_loss", loss)
-        return loss
-
-    def on_validation_epoch_start(self) -> None:
-        """Start the sums over."""
-        self._sums.zero_()
-
-    def validation_step(self, batch: ValidationBatch, batch_idx: int) -> None:
-        """Add the quantile losses and actual values of some held-out windows."""
-        quantiles = decode_quantiles(self.module, batch.inputs, horizon=self.horizon)[
-            ..., 0
-        ].float()
-        levels = torch.tensor(self.module.config.quantile_levels, device=quantiles.device)
-        is_known = ~torch.isnan(batch.actual)
-        loss = 2 * pinball(quantiles, batch.actual.nan_to_num(), levels)
-        sums = torch.stack(
-            [loss[is_known].double().sum(), batch.actual[is_known].double().abs().sum()]
-        )
-        self._sums += sums.cpu()
-
-    def on_validation_epoch_end(self) -> None:
-        """Weighted quantile loss over all held-out windows."""
-        loss, scale = self._sums.tolist()
-        self.log("validation_loss", loss / scale if scale else loss)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with warm-up and cosine, stepped every batch."""
-        optimizer = adamw(self.module, learning_rate=self.learning_rate)
-        multiplier = warmup_cosine(max(1, int(WARMUP_SHARE * self.max_steps)), self.max_steps)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: multiplier(step + 1))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-class _ValidationSet(Dataset):
-    """Batches of held-out windows, made once."""
-
-    def __init__(self, series: Sequence[np.ndarray], settings: FinetuneSettings) -> None:
-        horizon, count = settings.horizon, settings.validation_windows
-        windows = [
-            (one[: len(one) - back * horizon], one[len(one) - back * horizon :][:horizon])
-            for back in range(count, 0, -1)
-            for one in series
-            if len(one) > back * horizon and not np.isnan(one[: len(one) - back * horizon]).all()
-        ]
-        windows = [(past, future) for past, future in windows if not np.isnan(future).all()]
-        if not windows:
-            raise DataError(
-                f"no series can hold out {count} validation windows of {horizon} steps before the first backtest "
-                "window; lower finetune.validation_windows or backtest.windows"
-            )
-        kept = np.unique(np.linspace(0, len(windows) - 1, MAX_VALIDATION_FORECASTS).astype(int))
-        chosen = [windows[index] for index in kept]
-        self.batches = [
-            self._batch(chosen[start : start + settings.batch_size], settings)
-            for start in range(0, len(chosen), settings.batch_size)
-        ]
-
-    @staticmethod
-    def _batch(
-        windows: list[tuple[np.ndarray, np.ndarray]], settings: FinetuneSettings
-    ) -> ValidationBatch:
-        longest = min(settings.context, max(len(past) for past, _ in windows))
-        inputs = stack_inputs(
-            [SeriesInput(target=past[None]) for past, _ in windows],
-            context=longest,
-            horizon=settings.horizon,
-        )
-        return ValidationBatch(
-            inputs, torch.from_numpy(np.stack([future for _, future in windows]).astype(np.float32))
-        )
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> ValidationBatch:
-        return self.batches[index]
 
 
 class _Watch(pl.Callback):
@@ -269,19 +142,26 @@ def finetune(
         DataError: no series is long enough, or a loss is not finite.
     """
     torch.manual_seed(settings.seed)
-    held_out = settings.validation_windows * settings.horizon
+    held_out = HeldOutWindows(
+        series,
+        context=settings.context,
+        horizon=settings.horizon,
+        windows=settings.validation_windows,
+        batch_size=settings.batch_size,
+    )
+    held_out_steps = settings.validation_windows * settings.horizon
     shape = window_shape(
         context=settings.context, horizon=settings.horizon, patch_size=module.config.patch_size
     )
     training = WindowSampler(
-        [one[: max(0, len(one) - held_out)] for one in series],
+        [one[: max(0, len(one) - held_out_steps)] for one in series],
         shape,
         batch_size=settings.batch_size,
         seed=settings.seed,
     )
     loaders = (
         DataLoader(training, batch_size=None),
-        DataLoader(_ValidationSet(series, settings), batch_size=None),
+        DataLoader(held_out, batch_size=None),
     )
     watch = _Watch(settings, on_step)
     learner = MoiraiFinetuneModule(
@@ -312,22 +192,18 @@ def finetune(
     return FinetuneResult(module.eval(), watch.curve, watch.best_step)
 
 
-class _quiet_lightning:  # noqa: N801 - reads as a statement
-    """Silences Lightning's advice on loader workers and its banners; everything else stays."""
-
-    def __enter__(self) -> None:
-        self._levels = {
-            name: logging.getLogger(name).level
-            for name in ("lightning.pytorch", "lightning.fabric")
-        }
-        for name in self._levels:
-            logging.getLogger(name).setLevel(logging.WARNING)
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*LeafSpec.*")
-
-    def __exit__(self, *error: object) -> None:
-        self._warnings.__exit__(*error)
-        for name, level in self._levels.items():
-            logging.getLogger(name).setLevel(level)
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's banners and its advice on loader workers; everything else stays."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            warnings.filterwarnings("ignore", ".*LeafSpec.*")
+            yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)

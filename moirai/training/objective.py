@@ -1,8 +1,9 @@
-"""What Moirai 2.0 is trained on: every token of the forecast window's history predicts the patches that follow.
+"""What Moirai 2.0 is trained on: every origin predicts the patches that follow it.
 
-Statistics come from the context part of a sample alone (`prediction_mask` false); tokens whose next patch lies in the
-prediction part are the origins, so no origin sees a statistic of its own future (Moirai 2.0 report, section on
-pretraining: normalisation by the first part of a series, quantile loss on what follows).
+Statistics come from the context part of a sample alone (`prediction_mask` false); tokens whose next
+patch lies in the prediction part are the origins, so no origin sees a statistic of its own future
+(Moirai 2.0 report, section on pretraining: normalisation by the first part of a series, quantile
+loss on what follows).
 """
 
 import torch
@@ -13,15 +14,19 @@ from moirai.losses import packed_mean, pinball
 from moirai.models.moirai2 import Moirai2Module
 from moirai.tokens import PackedTokens
 
-TARGET_CLIP = 20.0  # scaled targets beyond it (a jump after a constant context) are held there: they would drown the batch
+# Scaled targets beyond it (a jump after a constant context) are held there; they would drown the
+# batch.
+TARGET_CLIP = 20.0
 
 
 def next_patches(
     values: Float[Tensor, "batch seq patch"], tokens: PackedTokens, ahead: int
 ) -> tuple[Float[Tensor, "batch seq ahead patch"], Bool[Tensor, "batch seq ahead patch"]]:
-    """The patches that follow each token, and which of their values are observed predictions of the same variate.
+    """The patches that follow each token, and which of their values count.
 
-    Tokens of one variate stand side by side in time order, so entry k of a token is its neighbour k + 1 to the right.
+    A value counts when it is observed, to be predicted and of the same variate. Tokens of one
+    variate stand side by side in time order, so entry k of a token is its neighbour k + 1 to the
+    right.
     """
     batch, seq, patch = values.shape
     following = values.new_zeros(batch, seq, ahead, patch)
@@ -54,9 +59,7 @@ def counted_origins(tokens: PackedTokens) -> Bool[Tensor, "batch seq"]:
 def quantile_objective(module: Moirai2Module, tokens: PackedTokens) -> Float[Tensor, ""]:
     """Mean quantile loss, in scaled space, of all origins and all patches that each predicts."""
     scaling = module.scaling(tokens)
-    predicted = module.head(
-        module.encode_scaled(tokens, scaling)
-    ).float()  # [batch, seq, ahead, quantile, patch]
+    predicted = module.head(module.encode_scaled(tokens, scaling)).float()  # [batch, seq, ahead, quantile, patch]
     scaled = ((tokens.target - scaling.loc) / scaling.scale).clamp(-TARGET_CLIP, TARGET_CLIP)
     following, counted = next_patches(scaled, tokens, module.config.num_predict_token)
     levels = torch.tensor(module.config.quantile_levels, device=scaled.device)

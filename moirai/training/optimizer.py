@@ -11,9 +11,7 @@ EPS = 1e-6
 WEIGHT_DECAY = 0.1
 
 
-def adamw(
-    module: nn.Module, *, learning_rate: float, weight_decay: float = WEIGHT_DECAY
-) -> torch.optim.AdamW:
+def adamw(module: nn.Module, *, learning_rate: float, weight_decay: float = WEIGHT_DECAY) -> torch.optim.AdamW:
     """AdamW that decays the weights of linear layers only: no biases, norms or embeddings.
 
     Args:
@@ -21,9 +19,7 @@ def adamw(
         learning_rate: peak rate.
         weight_decay: decay of the linear layers' weights.
     """
-    decayed = {
-        f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Linear)
-    }
+    decayed = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Linear)}
     trained = {name: p for name, p in sorted(module.named_parameters()) if p.requires_grad}
     groups = [
         {
@@ -32,13 +28,11 @@ def adamw(
         },
         {"params": [p for name, p in trained.items() if name not in decayed], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=learning_rate, betas=BETAS, eps=EPS
-    )
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, betas=BETAS, eps=EPS)
 
 
 def warmup_cosine(warmup: int, total: int) -> Callable[[int], float]:
-    """Multiplier by step: linear from 0 to 1 over `warmup` steps, then half a cosine to 0 at `total`."""
+    """Multiplier by step: from 0 to 1 over `warmup` steps, then half a cosine to 0 at `total`."""
 
     def multiplier(step: int) -> float:
         if step < warmup:

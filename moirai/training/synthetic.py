@@ -1,8 +1,10 @@
-"""Synthetic series to pretrain on: trend, seasonalities, calendar effects, noise, level shifts, spikes, counts, gaps.
+"""Synthetic series to pretrain on.
 
-In: a generator of random numbers, a number of series and a length. Out: [series, time] float32 with NaN where a value is
-missing. Everything is drawn from the generator, so a seed gives the same series on every machine. All series of a call
-are made together, by array operations.
+Trend, seasonalities, calendar effects, noise, level shifts, spikes, counts, gaps.
+
+In: a generator of random numbers, a number of series and a length. Out: [series, time] float32 with
+NaN where a value is missing. Everything is drawn from the generator, so a seed gives the same
+series on every machine. All series of a call are made together, by array operations.
 """
 
 import numpy as np
@@ -10,8 +12,8 @@ from jaxtyping import Float
 
 Series = Float[np.ndarray, "series time"]
 
-# Pairs of (short, long) season lengths that clocks and calendars give: hourly, half-hourly, quarter-hourly, five-minute,
-# daily, weekly, monthly, quarterly data; a long season of 0 means none.
+# Pairs of (short, long) season lengths that clocks and calendars give: hourly, half-hourly,
+# quarter-hourly, five-minute, daily, weekly, monthly, quarterly data; 0 means no long season.
 CALENDARS = np.array(
     [
         (24, 168),
@@ -36,16 +38,12 @@ def synthetic_series(rng: np.random.Generator, series: int, length: int) -> Seri
     Args:
         rng: source of everything random.
         series: how many.
-        length: time steps of each.
+        length: time steps of each, at least 8.
     """
-    time = np.arange(length) + rng.integers(
-        0, 10_000, (series, 1)
-    )  # phases of the calendars differ
+    time = np.arange(length) + rng.integers(0, 10_000, (series, 1))  # phases of the calendars differ
     signal = _seasons(rng, time) * _some(rng, series, 0.85, np.exp(rng.normal(0, 0.6, (series, 1))))
     signal += _trend(rng, series, length)
-    signal += _smooth(rng, time) * _some(
-        rng, series, 0.35, np.exp(rng.normal(-0.5, 0.7, (series, 1)))
-    )
+    signal += _smooth(rng, time) * _some(rng, series, 0.35, np.exp(rng.normal(-0.5, 0.7, (series, 1))))
     signal += _level_shifts(rng, series, length)
     signal += _noise(rng, signal)
     signal += _spikes(rng, series, length)
@@ -58,7 +56,10 @@ def _some(rng: np.random.Generator, series: int, share: float, value: np.ndarray
 
 
 def _profile(rng: np.random.Generator, series: int, position: np.ndarray, harmonics: int) -> Series:
-    """A random periodic profile at positions in [0, 1): a Fourier sum whose amplitudes fall off at a random rate."""
+    """A random periodic profile at positions in [0, 1).
+
+    It is a Fourier sum whose amplitudes fall off at a random rate.
+    """
     decay = rng.uniform(0.3, 2.0, (series, 1))
     total = np.zeros_like(position)
     for k in range(1, harmonics + 1):
@@ -68,7 +69,7 @@ def _profile(rng: np.random.Generator, series: int, position: np.ndarray, harmon
 
 
 def _seasons(rng: np.random.Generator, time: np.ndarray) -> Series:
-    """Short season whose profile depends on the kind of day, plus a long season, plus a free period."""
+    """Short season, its profile by kind of day, or a free period; plus a long season."""
     series = len(time)
     calendar = CALENDARS[rng.integers(0, len(CALENDARS), series)]
     short, long = calendar[:, :1], calendar[:, 1:]
@@ -78,19 +79,16 @@ def _seasons(rng: np.random.Generator, time: np.ndarray) -> Series:
     position = (time % period) / period
     workday = _profile(rng, series, position, 6)
     restday = _profile(rng, series, position, 4)
-    # Kinds of day alternate with the long season where that is a whole number of short ones (a week of days).
+    # Kinds of day alternate with the long season where that is a whole number of short ones (a
+    # week of days).
     days = np.maximum(long // np.maximum(short, 1), 1)
     weekday = (time // short) % days
     rests = (weekday >= days - rng.integers(1, 3, (series, 1))) & (days > 2) & uses_calendar
     mix = _some(rng, series, 0.7, rng.random((series, 1)))
-    signal = np.where(
-        rests, (1 - mix) * workday + mix * restday - mix * rng.uniform(0, 1.5, (series, 1)), workday
-    )
+    signal = np.where(rests, (1 - mix) * workday + mix * restday - mix * rng.uniform(0, 1.5, (series, 1)), workday)
     has_long = (long > 0) & uses_calendar
     slow = _profile(rng, series, (time % np.maximum(long, 2)) / np.maximum(long, 2), 3)
-    signal += np.where(has_long, slow, 0.0) * _some(
-        rng, series, 0.5, rng.uniform(0.1, 1.0, (series, 1))
-    )
+    signal += np.where(has_long, slow, 0.0) * _some(rng, series, 0.5, rng.uniform(0.1, 1.0, (series, 1)))
     sharpness = np.where(rng.random((series, 1)) < 0.25, rng.uniform(2, 6, (series, 1)), 0.0)
     return np.where(sharpness > 0, np.tanh(sharpness * signal) / 1.5, signal)
 
@@ -102,9 +100,7 @@ def _trend(rng: np.random.Generator, series: int, length: int) -> Series:
     slope = rng.normal(0, 1.5, (series, 1))
     bend = rng.uniform(0.2, 0.8, (series, 1))
     bent = slope * unit + rng.normal(0, 3, (series, 1)) * np.maximum(unit - bend, 0)
-    walk = np.cumsum(rng.standard_normal((series, length), dtype=np.float32), axis=1) / np.sqrt(
-        length
-    )
+    walk = np.cumsum(rng.standard_normal((series, length), dtype=np.float32), axis=1) / np.sqrt(length)
     walk *= np.exp(rng.normal(0.3, 0.8, (series, 1)))
     return np.select(
         [kind == 1, kind == 2, kind >= 3],
@@ -114,7 +110,7 @@ def _trend(rng: np.random.Generator, series: int, length: int) -> Series:
 
 
 def _smooth(rng: np.random.Generator, time: np.ndarray) -> Series:
-    """A draw from a smooth Gaussian process: random Fourier features of a squared-exponential kernel."""
+    """A draw from a smooth Gaussian process: Fourier features of a squared-exponential kernel."""
     series, length = time.shape
     scale = np.exp(rng.uniform(np.log(8), np.log(length), (series, 1)))
     total = np.zeros(time.shape)
@@ -158,7 +154,10 @@ def _spikes(rng: np.random.Generator, series: int, length: int) -> Series:
 
 
 def _observe(rng: np.random.Generator, signal: np.ndarray) -> Series:
-    """How the signal shows: as it is, positive (exponential), cut at zero, or as counts; then moved to a level."""
+    """How the signal shows: as it is, positive (exponential), cut at zero, or as counts.
+
+    A signal that shows as it is may be moved to a level.
+    """
     series = len(signal)
     kind = rng.random((series, 1))
     strength = rng.uniform(0.2, 0.8, (series, 1))
@@ -175,9 +174,7 @@ def _observe(rng: np.random.Generator, signal: np.ndarray) -> Series:
 def _gaps(rng: np.random.Generator, values: np.ndarray) -> Series:
     """Missing values: scattered in a tenth of the series, runs in another tenth."""
     series, length = values.shape
-    scattered = rng.random(values.shape, dtype=np.float32) < _some(
-        rng, series, 0.12, rng.uniform(0, 0.4, (series, 1))
-    )
+    scattered = rng.random(values.shape, dtype=np.float32) < _some(rng, series, 0.12, rng.uniform(0, 0.4, (series, 1)))
     steps = np.arange(length)
     missing = scattered
     for _ in range(3):

@@ -1,0 +1,1 @@
+"""The figures in README and docs, computed anew: one script per table."""

@@ -1,0 +1,23 @@
+"""The ingest flow."""
+
+from datetime import datetime
+
+from prefect import flow
+
+from flows.prepare import prepare
+from flows.run import recorded
+from flows.summary import Outcome, Summary
+from tasks.report import publish_report
+
+
+@flow(name="ingest", flow_run_name="ingest {job_file}")
+def ingest(job_file: str, as_of: datetime | None = None) -> Summary:
+    """Bring the source onto the grid and into the warehouse; stop on critical findings.
+
+    Args:
+        job_file: path of the job file.
+        as_of: moment the run stands at; later rows are not seen. None: the end of the data.
+    """
+    with recorded(job_file, "ingest", as_of) as run:
+        outcome = Outcome(run, prepare(run))
+        return outcome.summary(publish_report(outcome.report_inputs()))

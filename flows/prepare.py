@@ -1,0 +1,34 @@
+"""What every flow begins with: from the source to a clean panel."""
+
+from dataclasses import dataclass
+
+from flows.run import Run
+from tasks.ingest import ingest
+from tasks.panel import PanelRef
+from tasks.transform import TransformResult, transform
+from tasks.validate import ValidationResult, validate
+from tasks.warehouse import store_observations, store_quarantine
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A clean panel, and what was found and done on the way to it."""
+
+    panel: PanelRef
+    validation: ValidationResult
+    transformed: TransformResult
+
+
+def prepare(run: Run) -> Prepared:
+    """Ingest, validate, transform; store what was observed and what was left out."""
+    raw = ingest(run.job, run.as_of)
+    run.panel_digest = raw.digest
+    validation = validate(run.job, raw, run.as_of)
+    transformed = transform(run.job, raw, [one.item_id for one in validation.quarantined])
+    panel = transformed.panel
+    run.panel_digest, run.as_of = panel.digest, run.as_of or panel.end
+    run.rows["observations"] = store_observations(run.job, panel, run.started_at)
+    run.rows["quarantine"] = store_quarantine(
+        run.job, validation.quarantined, as_of=run.as_of, panel_digest=panel.digest
+    )
+    return Prepared(panel, validation, transformed)

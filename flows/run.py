@@ -1,0 +1,70 @@
+"""What every flow does around its work: note the attempt in the warehouse when it starts and when it ends."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pandas as pd
+from prefect.runtime import flow_run
+
+from moirai.errors import MoiraiError
+from tasks.job import Job, load_job
+from tasks.model_reference import ModelRef
+from tasks.warehouse import RunRecord, store_run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """One attempt of a flow; what is learnt on the way is kept for its record."""
+
+    job: Job
+    job_file: str
+    flow: str
+    as_of: pd.Timestamp | None  # None: the end of the data, once that is known
+    run_id: str = field(default_factory=lambda: str(flow_run.id or uuid4()))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    panel_digest: str | None = None
+    model: ModelRef | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def record(self, **ending: str | float | None) -> RunRecord:
+        """The row of `runs` as things stand."""
+        return RunRecord(
+            run_id=self.run_id,
+            job=self.job.name,
+            flow=self.flow,
+            started_at=self.started_at,
+            as_of=None if self.as_of is None else self.as_of.to_pydatetime(),
+            config_hash=self.job.config_hash(),
+            panel_digest=self.panel_digest,
+            model_name=self.model.name if self.model else None,
+            model_version=self.model.version if self.model else None,
+            rows=self.rows,
+        ).model_copy(update=ending)
+
+
+@contextmanager
+def recorded(job_file: str, flow: str, as_of: datetime | None) -> Iterator[Run]:
+    """Record an attempt: `running` at its start, `completed` or `failed` with the reason at its end.
+
+    Raises:
+        JobError: the job file cannot be used; then there is nothing to record it in.
+    """
+    job = load_job(job_file)
+    run = Run(job, job_file, flow, None if as_of is None else pd.Timestamp(as_of))
+    clock = time.monotonic()
+    store_run(job, run.record(status="running"))
+    try:
+        yield run
+    except BaseException as error:
+        status = "failed" if isinstance(error, Exception) else "cancelled"
+        reason = str(error) if isinstance(error, MoiraiError) else repr(error)
+        store_run(job, run.record(status=status, seconds=time.monotonic() - clock, error=reason))
+        raise
+    store_run(job, run.record(status="completed", seconds=time.monotonic() - clock))

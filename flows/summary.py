@@ -1,0 +1,118 @@
+"""What a flow hands back: small facts for the terminal, for `--json` and for the report."""
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.prepare import Prepared
+from flows.run import Run
+from tasks.backtest import BacktestResult
+from tasks.forecast import ForecastRef
+from tasks.mlflow_store import tracking_uri, without_password
+from tasks.model_reference import ModelRef
+from tasks.report import ReportInputs
+from tasks.train import TrainResult
+from tasks.warehouse import warehouse_url
+
+
+class Summary(BaseModel):
+    """Outcome of one flow run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job: str
+    flow: str
+    run_id: str
+    as_of: str
+    panel_digest: str
+    findings: list[str]  # failed checks and changes, one sentence each
+    rows: dict[str, int]  # written, per table of the warehouse
+    scores: dict[str, dict[str, float]]  # model -> metric -> value
+    model: str | None  # name and version that forecast or were registered
+    validation_loss: tuple[float, float] | None  # before and after fine-tuning
+    places: dict[str, str]  # what lies where
+    next_steps: list[str]  # commands
+
+
+class Outcome:
+    """What a run has made so far; the source of its report and of its summary."""
+
+    def __init__(
+        self,
+        run: Run,
+        data: Prepared,
+        *,
+        trained: TrainResult | None = None,
+        model: ModelRef | None = None,
+        tested: BacktestResult | None = None,
+        forecasts: ForecastRef | None = None,
+    ) -> None:
+        self.run, self.data = run, data
+        self.trained, self.model, self.tested, self.forecasts = trained, model, tested, forecasts
+
+    def report_inputs(self) -> ReportInputs:
+        """What the report is made of."""
+        data, trained, tested, forecasts = self.data, self.trained, self.tested, self.forecasts
+        return ReportInputs(
+            job=self.run.job,
+            facts=self._facts(),
+            checks=data.validation.checks,
+            quarantined=data.validation.quarantined,
+            changes=data.transformed.changes,
+            panel=data.panel,
+            backtest_folder=tested.folder if tested else None,
+            candidate=self.model.name if tested and self.model else None,
+            forecast_path=forecasts.path if forecasts else None,
+            loss_path=trained.curve_path if trained else None,
+            next_steps=[f"`{command}`" for command in self._next_steps()],
+        )
+
+    def summary(self, report: str) -> Summary:
+        """What the flow returns."""
+        run, trained = self.run, self.trained
+        checks = [one.message for one in self.data.validation.checks if not one.passed]
+        return Summary(
+            job=run.job.name,
+            flow=run.flow,
+            run_id=run.run_id,
+            as_of=str(run.as_of),
+            panel_digest=self.data.panel.digest,
+            findings=checks + [one.message for one in self.data.transformed.changes],
+            rows=run.rows,
+            scores=self.tested.scores if self.tested else {},
+            model=f"{self.model.name} version {self.model.version}" if self.model else None,
+            validation_loss=(trained.zero_shot_loss, trained.best_loss) if trained else None,
+            places={
+                "report": report,
+                "warehouse": warehouse_url(run.job),
+                "tracking": without_password(tracking_uri(run.job)),
+                "workspace": str(run.job.workspace_path),
+            },
+            next_steps=self._next_steps(),
+        )
+
+    def _facts(self) -> dict[str, str]:
+        run, model = self.run, self.model
+        facts = {
+            "run": f"{run.flow} {run.run_id}",
+            "started": f"{run.started_at:%Y-%m-%d %H:%M} UTC",
+            "stands at": str(run.as_of),
+            "panel": f"{self.data.panel.digest}, {self.data.panel.rows:,} rows, {self.data.panel.items:,} items",
+        }
+        if model:
+            facts["model"] = f"{model.name} version {model.version}"
+            facts["licence"] = model.licence
+        if self.trained:
+            facts["fine-tuned from"] = f"{self.trained.base.name} version {self.trained.base.version}"
+        return facts
+
+    def _next_steps(self) -> list[str]:
+        file = self.run.job_file
+        return [
+            command
+            for command in (
+                f"moirai forecast {file}",
+                f"moirai backtest {file}",
+                f"mlflow ui --backend-store-uri {without_password(tracking_uri(self.run.job))}",
+                f"moirai pipeline {file}",
+            )
+            if f" {self.run.flow} " not in command
+        ][:3]

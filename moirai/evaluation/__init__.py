@@ -1,0 +1,1 @@
+"""Scoring of forecasts: seasons, rolling origins, metrics, statistical baselines."""

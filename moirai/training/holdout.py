@@ -1,0 +1,93 @@
+"""Held-out windows: the end of every training span, forecast exactly as later in use.
+
+In: series up to the end of the training span. Out: batches of what the model sees and what came. Fails with `DataError` when
+no series can hold out a window.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.utils.data import Dataset
+
+from moirai.errors import DataError
+from moirai.forecasting.inputs import SeriesInput, stack_inputs
+from moirai.tokens import ForecastInputs
+
+MAX_FORECASTS = 512  # enough for a steady figure; more would take longer than the training between two validations
+
+
+@dataclass(frozen=True)
+class HeldOutBatch:
+    """Held-out windows: what the model sees and what came."""
+
+    inputs: ForecastInputs
+    actual: Float[torch.Tensor, "batch horizon"]  # NaN where missing
+
+    def to(self, device: torch.device | str) -> "HeldOutBatch":
+        """The same windows on a device."""
+        return HeldOutBatch(self.inputs.to(device), self.actual.to(device))
+
+
+class HeldOutWindows(Dataset):
+    """Batches of rolling windows at the end of every series, made once.
+
+    Args:
+        series: values of the training span, NaN where missing.
+        context: latest steps that the model sees.
+        horizon: steps of a window.
+        windows: windows per series, back to back.
+        batch_size: windows in a batch.
+
+    Raises:
+        DataError: no series can hold out a window.
+    """
+
+    def __init__(
+        self,
+        series: Sequence[Float[np.ndarray, "time"]],
+        *,
+        context: int,
+        horizon: int,
+        windows: int,
+        batch_size: int,
+    ) -> None:
+        pairs = [
+            (one[: len(one) - back * horizon], one[len(one) - back * horizon :][:horizon])
+            for back in range(windows, 0, -1)
+            for one in series
+            if len(one) > back * horizon
+        ]
+        pairs = [
+            (past, future)
+            for past, future in pairs
+            if not (np.isnan(past).all() or np.isnan(future).all())
+        ]
+        if not pairs:
+            raise DataError(
+                f"no series can hold out {windows} validation windows of {horizon} steps before the first "
+                "backtest window; lower finetune.validation_windows or backtest.windows"
+            )
+        kept = np.unique(np.linspace(0, len(pairs) - 1, MAX_FORECASTS).astype(int))
+        chosen = [pairs[index] for index in kept]
+        self.batches = [
+            _batch(chosen[start : start + batch_size], context, horizon)
+            for start in range(0, len(chosen), batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> HeldOutBatch:
+        return self.batches[index]
+
+
+def _batch(pairs: list[tuple[np.ndarray, np.ndarray]], context: int, horizon: int) -> HeldOutBatch:
+    longest = min(context, max(len(past) for past, _ in pairs))
+    inputs = stack_inputs(
+        [SeriesInput(target=past[None]) for past, _ in pairs], context=longest, horizon=horizon
+    )
+    actual = np.stack([future for _, future in pairs]).astype(np.float32)
+    return HeldOutBatch(inputs, torch.from_numpy(actual))

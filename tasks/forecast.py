@@ -1,0 +1,88 @@
+"""Forecast: the latest values of every series of a clean panel -> a forecast frame on disk.
+
+In: a job, a clean panel, a resolved model. Out: a Parquet file with the forecast frame of docs/architecture.md plus
+`model_name` and `model_version`, named by its ingredients. Fails with `ConfigError` when the job asks for quantile levels
+that the model was not trained on. The origin of a series is its own last time stamp.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict
+
+from tasks.job import Job
+from tasks.panel import KEYS, Moment, PanelRef, read_panel
+from tasks.model_reference import ModelRef
+
+logger = logging.getLogger(__name__)
+
+
+class ForecastRef(BaseModel):
+    """A forecast frame on disk."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    rows: int
+    series: int
+    first_origin: Moment
+    last_origin: Moment
+    model: ModelRef
+
+
+def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
+    """Forecast every target of every item, `horizon` steps from its last time stamp.
+
+    Args:
+        job: frequency, horizon, context, quantile levels.
+        panel: a clean panel.
+        model: what forecasts.
+    """
+    from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
+
+    forecaster = MoiraiForecast.from_pretrained(
+        Path(model.folder), prediction_length=job.horizon, context_length=job.context
+    )
+    frame = read_panel(panel)
+    parts = [
+        forecaster.predict_frame(
+            frame[[*KEYS, target]],
+            freq=job.frequency,
+            target=target,
+            levels=job.quantiles,
+            on_batch=lambda done, total: logger.info("forecast %d of %d series", done, total),
+        )
+        for target in job.columns.target
+    ]
+    forecasts = pd.concat(parts, ignore_index=True)
+    forecasts["model_name"], forecasts["model_version"] = model.name, model.version
+    return _write(job, panel, model, forecasts)
+
+
+def _write(job: Job, panel: PanelRef, model: ModelRef, forecasts: pd.DataFrame) -> ForecastRef:
+    settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns")
+    parts = "\n".join([panel.digest, model.name, model.version, settings])
+    folder = job.workspace_path / "forecasts"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(parts.encode()).hexdigest()[:16]}.parquet"
+    partial = path.with_suffix(".partial")
+    forecasts.to_parquet(partial, index=False)
+    partial.replace(path)
+    return ForecastRef(
+        path=str(path),
+        rows=len(forecasts),
+        series=len(forecasts[["item_id", "target_name"]].drop_duplicates()),
+        first_origin=forecasts["origin"].min(),
+        last_origin=forecasts["origin"].max(),
+        model=model,
+    )
+
+
+@task(name="forecast", cache_policy=NO_CACHE)
+def make_forecasts(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
+    """Forecast the end of the panel."""
+    return forecast_panel(job, panel, model)

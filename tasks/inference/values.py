@@ -1,0 +1,161 @@
+"""Which numeric columns of a table are forecast, which only checked, and which are no values.
+
+In: a `Table`, its time stamps and the column of its series. Out: findings for `columns.target` and
+`columns.checked`. Fails with `SourceError` where there is no column of values or a target is none.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tasks.errors import SourceError
+from tasks.inference.findings import Confidence, Finding, list_names
+from tasks.inference.table import Table
+from tasks.inference.times import Times
+
+TARGET_WORDS = [  # strongest first: columns that carry the first word found are the targets
+    "target", "y", "sales", "demand", "qty", "quantity", "consumption", "load", "revenue", "volume",
+    "traffic", "orders", "trips", "visits", "passengers", "units", "count", "value", "price",
+]  # fmt: skip
+COMPANION_WORDS = {  # describe the circumstances
+    "temp", "temperature", "rain", "snow", "wind", "humidity", "pressure", "dewp", "clouds",
+    "weather", "precipitation", "promo", "promotion", "holiday", "discount", "lat", "lon",
+    "latitude", "longitude",
+}  # fmt: skip
+KEY_WORDS = frozenset({"id", "key", "code", "no", "nr", "index", "zip"})
+CALENDAR = ["year", "quarter", "month", "day", "hour", "minute", "dayofweek", "dayofyear"]
+FLAG_VALUES = 2
+MANY = 20  # columns that nobody would list as circumstances of one target
+SIMILAR = 2.0  # decades between the typical sizes of columns of one kind
+
+
+def find_values(
+    table: Table, times: Times, item_id: str | None, targets: Sequence[str] | None = None
+) -> tuple[Finding, Finding]:
+    """Decide which columns are targets and which are checked.
+
+    Args:
+        table: the rows.
+        times: its time stamps.
+        item_id: column of the series; None: one series.
+        targets: columns to forecast, where the caller knows.
+
+    Returns:
+        Findings for `columns.target` and `columns.checked`.
+
+    Raises:
+        SourceError: there is no numeric column of values, or a named target is none.
+    """
+    keys = {times.column, item_id}
+    numeric = [name for name in table.frame.columns if name not in keys and _is_number(table.frame[name])]
+    left_out = {name: why for name in numeric if (why := _is_no_value(table.frame, times, item_id, name))}
+    values = [name for name in numeric if name not in left_out]
+    if targets:
+        target = _named_targets(table, targets, numeric)
+    elif values:
+        target = _choose(table.frame, values)
+    else:
+        raise _no_values(table, left_out)
+    checked = [name for name in values if name not in target.value]
+    return target, _explain_checked(checked, {k: v for k, v in left_out.items() if k not in target.value})
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column)  # true and false were read as text
+
+
+def _is_no_value(frame: pd.DataFrame, times: Times, item_id: str | None, name: str) -> str | None:
+    """Why a numeric column carries no values of a series; None: it does."""
+    column = frame[name]
+    distinct = column.nunique()
+    if distinct == 0:
+        return "empty"
+    if distinct == 1:
+        return "constant"
+    if distinct == FLAG_VALUES:
+        return "two values: a flag"
+    if np.isinf(column).any():
+        return "holds infinite numbers"
+    return _is_key(frame, times, item_id, name) if pd.api.types.is_integer_dtype(column) else None
+
+
+def _is_key(frame: pd.DataFrame, times: Times, item_id: str | None, name: str) -> str | None:
+    """Why whole numbers name rows, series or times instead of measuring; None: they measure."""
+    column, words = frame[name], _words(name)
+    if (column.diff().iloc[1:] == 1).all():
+        return "row number"
+    for part in CALENDAR:
+        if part in words and column.sub(getattr(times.stamps.dt, part)).diff().iloc[1:].eq(0).all():
+            return f"{part} of the time stamp"
+    if KEY_WORDS & set(words):
+        return "key"
+    if item_id is not None and frame.groupby(item_id)[name].nunique().max() == 1:
+        return "the same throughout each series"
+    return None
+
+
+def _choose(frame: pd.DataFrame, values: list[str]) -> Finding:
+    """The targets among several value columns: by name, by kind, in the end by place."""
+
+    def found(names: list[str], confidence: Confidence, why: str) -> Finding:
+        return Finding("columns.target", names, confidence, why)
+
+    if len(values) == 1:
+        return found(values, "sure", "the only numeric column with values")
+    for word in TARGET_WORDS:
+        named = [name for name in values if word in _words(name)]
+        if named:
+            rest = " (the other numeric columns are not)" if len(named) < len(values) else ""
+            return found(named, "likely", f"named like something to forecast: {word!r}{rest}")
+    main = [name for name in values if not COMPANION_WORDS & set(_words(name))] or values
+    if len(main) == 1:
+        return found(main, "likely", "the only numeric column whose name is not of weather or circumstances")
+    if _are_similar(frame[main]):
+        why = "numeric columns of one kind and size; keep those to forecast, move others to checked"
+        return found(main, "guess", why)
+    if len(main) >= MANY:
+        why = f"{len(main)} numeric columns are probably series of one kind; drop any not to forecast"
+        return found(main, "guess", why)
+    why = f"the last numeric column; name here those to forecast among {list_names(main)}"
+    return found(main[-1:], "guess", why)
+
+
+def _are_similar(frame: pd.DataFrame) -> bool:
+    """Whether all columns are whole or all are fractional numbers, and typical sizes are close."""
+    whole = {pd.api.types.is_integer_dtype(frame[name]) for name in frame}
+    sizes = np.log10(frame.abs().where(frame != 0).median())
+    return len(whole) == 1 and bool(sizes.max() - sizes.min() <= SIMILAR)
+
+
+def _named_targets(table: Table, targets: Sequence[str], numeric: list[str]) -> Finding:
+    """The targets the caller named, if they are numeric columns."""
+    for name in targets:
+        if name not in numeric or table.frame[name].isna().all():
+            problem = "is not there" if name not in table.frame.columns else "holds no numbers"
+            raise SourceError(f"{table.path}: target {name!r} {problem}; numeric are {list_names(numeric)}")
+    return Finding("columns.target", list(targets), "sure", "as asked for")
+
+
+def _explain_checked(checked: list[str], left_out: dict[str, str]) -> Finding:
+    """The finding for the checked columns, which also says what is not among them and why."""
+    why = "the other numeric columns" if checked else "no other numeric column"
+    reasons = dict.fromkeys(left_out.values())
+    parts = [f"{list_names([name for name in left_out if left_out[name] == reason])} ({reason})" for reason in reasons]
+    why += f"; left out: {'; '.join(parts)}" if parts else ""
+    return Finding("columns.checked", checked, "likely" if checked or parts else "sure", why)
+
+
+def _no_values(table: Table, left_out: dict[str, str]) -> SourceError:
+    """Why there is nothing to forecast."""
+    for name in table.frame.select_dtypes("object"):
+        if table.frame[name].str.fullmatch(r"-?\d+,\d+").any():
+            return SourceError(f"{table.path}, column {name!r}: decimal commas are not read; write decimal points")
+    tried = [f"{name} ({why})" for name, why in left_out.items()] or ["no column holds numbers only"]
+    return SourceError(f"{table.path} has no numeric column to forecast; tried: {list_names(tried)}")
+
+
+def _words(name: str) -> list[str]:
+    """Lower-case words of a column name: `trafficVolume`, `traffic_volume` -> traffic, volume."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]

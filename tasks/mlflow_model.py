@@ -1,0 +1,155 @@
+"""What MLflow stores of a model: the served model as code, the `moirai` package, the checkpoint.
+
+In: a checkpoint folder and the job it serves. Out: a logged model; and back, the checkpoint folder
+of a version. Fails with `TrackingError`: see `tasks/mlflow_store.py`. Nothing stored is a pickle,
+and a stored version needs none of this repository to run.
+"""
+
+import shutil
+import tempfile
+import warnings
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import yaml
+
+import moirai
+from tasks.job import Job
+from tasks.mlflow_store import explained, tracking_uri
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+SERVED_MODEL = Path(__file__).with_name("served_model.py")
+PACKAGES = ["mlflow", "torch", "numpy", "pandas", "safetensors", "jaxtyping"]  # what serving imports
+EXAMPLE_STEPS = 32  # rows of the stored input example
+
+
+def log_model(
+    job: Job,
+    client: "MlflowClient",
+    folder: Path,
+    *,
+    run: str,
+    experiment: str,
+    tags: dict[str, str],
+) -> "LoggedModel":
+    """Store served model, package and checkpoint; only a whole model becomes READY."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)  # MLflow's own types
+        from mlflow.entities import LoggedModelOutput  # noqa: PLC0415 - see `connect`
+        from mlflow.models import Model  # noqa: PLC0415
+        from mlflow.pyfunc import save_model  # noqa: PLC0415
+
+    model = client.create_logged_model(experiment, job.name, run, tags=tags, model_type="forecast")
+    status = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            saved = Path(scratch) / "model"
+            save_model(
+                str(saved),
+                mlflow_model=Model(
+                    artifact_path=model.artifact_location,
+                    run_id=run,
+                    model_uuid=model.model_id,
+                    model_id=model.model_id,
+                ),
+                python_model=str(SERVED_MODEL),
+                code_paths=[str(_copy_package(Path(scratch)))],
+                artifacts={"checkpoint": str(folder)},
+                model_config={"context": job.context},
+                signature=_signature(job),
+                input_example=_example(job),
+                pip_requirements=_requirements(),
+                metadata=dict(tags),
+            )
+            client.log_model_artifacts(model.model_id, str(saved))
+            status = "READY"
+    finally:
+        client.finalize_logged_model(model.model_id, status)
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
+    return model
+
+
+def checkpoint_folder(job: Job, client: "MlflowClient", version: "ModelVersion") -> Path | None:
+    """Where the checkpoint of a version lies, fetched from a server once; None: it holds none."""
+    from mlflow.artifacts import download_artifacts, list_artifacts  # noqa: PLC0415 - see `connect`
+
+    with explained(job):
+        root = client.get_model_version_download_uri(version.name, version.version)
+    parts = urlparse(root)
+    if parts.scheme in ("", "file"):
+        return _checkpoint_in(Path(url2pathname(parts.path) if parts.scheme else root))
+    digest = version.tags.get("weights_digest", version.creation_timestamp)
+    kept = job.workspace_path / "models" / version.name / f"{version.version}-{digest}"
+    if not kept.is_dir():
+        with explained(job):
+            if not list_artifacts(artifact_uri=root, tracking_uri=tracking_uri(job)):
+                return None
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch, explained(job):
+            fetched = download_artifacts(artifact_uri=root, dst_path=scratch, tracking_uri=tracking_uri(job))
+            Path(fetched).rename(kept)
+    return _checkpoint_in(kept)
+
+
+def _checkpoint_in(root: Path) -> Path | None:
+    """The checkpoint of a downloaded version, by the path in its `MLmodel`."""
+    recipe = root / "MLmodel"
+    if not recipe.is_file():
+        return None
+    flavors = yaml.safe_load(recipe.read_text(encoding="utf-8"))["flavors"]
+    artifacts = flavors.get("python_function", {}).get("artifacts") or {}
+    folder = root / artifacts.get("checkpoint", {}).get("path", "artifacts/checkpoint")
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _copy_package(scratch: Path) -> Path:
+    """The `moirai` package without caches and without the bundled checkpoint."""
+    ignored = shutil.ignore_patterns("__pycache__", "starter")
+    return shutil.copytree(Path(moirai.__file__).parent, scratch / "moirai", ignore=ignored)
+
+
+def _signature(job: Job) -> "ModelSignature":
+    from mlflow.models import ModelSignature  # noqa: PLC0415 - see `connect`
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: PLC0415
+
+    from moirai.forecasting.levels import quantile_name  # noqa: PLC0415 - see above
+
+    columns = [("string", "item_id"), ("string", "target_name"), ("datetime", "origin")]
+    columns += [("datetime", "timestamp"), ("double", "mean")]
+    columns += [("float", quantile_name(level)) for level in job.quantiles]
+    series = [("string", "item_id"), ("datetime", "timestamp"), ("double", "target")]
+    params = [
+        ParamSpec("horizon", "long", job.horizon),
+        ParamSpec("quantiles", "double", job.quantiles, shape=(-1,)),
+        ParamSpec("frequency", "string", job.frequency),
+    ]
+    return ModelSignature(
+        inputs=Schema([ColSpec(kind, name) for kind, name in series]),
+        outputs=Schema([ColSpec(kind, name) for kind, name in columns]),
+        params=ParamSchema(params),
+    )
+
+
+def _example(job: Job) -> "pd.DataFrame":
+    """A small made-up input at the job's frequency: real data stay where they are."""
+    import pandas as pd  # noqa: PLC0415 - see above
+
+    from moirai.evaluation.seasonality import to_offset  # noqa: PLC0415
+
+    times = pd.date_range("2024-01-01", periods=EXAMPLE_STEPS, freq=to_offset(job.frequency))
+    target = [float(step % 8) for step in range(EXAMPLE_STEPS)]
+    return pd.DataFrame({"item_id": "example", "timestamp": times, "target": target})
+
+
+def _requirements() -> list[str]:
+    """The packages serving needs, at the versions in use; no index knows a build's `+cpu`."""
+    return [f"{name}=={package_version(name).partition('+')[0]}" for name in PACKAGES]

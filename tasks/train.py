@@ -1,0 +1,176 @@
+"""Train: fine-tune the base model on the span before the first backtest window.
+
+In: a job, a clean panel, the resolved base model. Out: a checkpoint folder with its loss curve, named by what decided the
+weights (`training_key`): the same settings, training values and base give the same folder, and a second run reuses it.
+Fails with `DataError` when no series is long enough or a loss is not finite. No value at or after the first backtest origin
+is read: the arrays are cut before anything is computed from them.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict
+
+from tasks.job import Job
+from tasks.panel import PanelRef, TargetSeries, read_panel, target_series
+from tasks.model_reference import ModelRef
+
+if TYPE_CHECKING:
+    from moirai.training.finetune import CurvePoint
+
+RECIPE = "1"  # raise when the way of training changes, so that older checkpoints are not taken for new ones
+RECORD_FILE = "training.json"  # written last: a folder that has it is whole
+CURVE_FILE = "curve.parquet"
+
+logger = logging.getLogger(__name__)
+
+
+class TrainResult(BaseModel):
+    """A fine-tuned checkpoint and how it came about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: str
+    training_key: str
+    base: ModelRef
+    curve_path: str  # step, train_loss, validation_loss
+    best_step: int  # 0: the base was not beaten and its weights were kept
+    steps: int
+    zero_shot_loss: float  # weighted quantile loss of the held-out windows before the first step
+    best_loss: float
+    reused: bool  # an earlier run had made it
+
+    @property
+    def registration(self) -> dict[str, Any]:
+        """What the registry keeps of a training."""
+        return {
+            "folder": Path(self.folder),
+            "training_key": self.training_key,
+            "base": self.base,
+            "metrics": self.metrics,
+        }
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures worth comparing between trainings."""
+        return {
+            "validation_wql_zero_shot": self.zero_shot_loss,
+            "validation_wql": self.best_loss,
+            "best_step": float(self.best_step),
+        }
+
+
+def training_span(job: Job, series: list[TargetSeries]) -> list[np.ndarray]:
+    """Values of every series before its first backtest window."""
+    test_steps = job.backtest.windows * job.horizon
+    return [one.values[: max(0, len(one.values) - test_steps)].astype(np.float32) for one in series]
+
+
+def training_key(job: Job, values: list[np.ndarray], base_digest: str) -> str:
+    """First 16 digits of the SHA-256 of everything that decides the weights."""
+    settings = job.finetune.model_dump(mode="json", exclude={"base"})
+    settings |= {
+        "context": job.context,
+        "horizon": job.horizon,
+        "recipe": RECIPE,
+        "base": base_digest,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for one in values:
+        digest.update(len(one).to_bytes(8, "little"))
+        digest.update(np.where(np.isnan(one), np.nan, one).astype(np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def train_model(
+    job: Job,
+    panel: PanelRef,
+    base: ModelRef,
+    *,
+    on_step: "Callable[[CurvePoint, int], None] | None" = None,
+) -> TrainResult:
+    """Fine-tune, or find the checkpoint that an earlier run made of the same ingredients.
+
+    Args:
+        job: the `finetune` block, context, horizon and backtest windows decide.
+        panel: a clean panel.
+        base: where training starts from.
+        on_step: called after every validation with the point of the curve and the number of steps in all.
+    """
+    from moirai.hub import resolve  # noqa: PLC0415 - torch waits until needed
+
+    values = training_span(job, target_series(read_panel(panel), job.columns.target))
+    key = training_key(job, values, resolve(Path(base.folder)).digest)
+    folder = job.workspace_path / "checkpoints" / key
+    record = folder / RECORD_FILE
+    if record.is_file():
+        logger.info("checkpoint %s stands already; nothing to train", key)
+        return TrainResult.model_validate_json(record.read_text()).model_copy(update={"reused": True})
+    return _train(job, values, base, key, folder, on_step)
+
+
+def _train(
+    job: Job,
+    values: list[np.ndarray],
+    base: ModelRef,
+    key: str,
+    folder: Path,
+    on_step: "Callable[[CurvePoint, int], None] | None",
+) -> TrainResult:
+    from moirai.hub import load_module, resolve, save_module  # noqa: PLC0415 - torch waits until needed
+    from moirai.training.finetune import FinetuneSettings, finetune  # noqa: PLC0415 - so does Lightning
+
+    settings = job.finetune
+    result = finetune(
+        load_module(resolve(Path(base.folder))),
+        values,
+        FinetuneSettings(
+            context=job.context,
+            horizon=job.horizon,
+            **settings.model_dump(exclude={"base"}),
+        ),
+        on_step=on_step,
+    )
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_module(result.module, partial, licence=base.licence)
+    curve = pd.DataFrame(result.curve, columns=["step", "train_loss", "validation_loss"])
+    curve.to_parquet(partial / CURVE_FILE, index=False)
+    trained = TrainResult(
+        folder=str(folder),
+        training_key=key,
+        base=base,
+        curve_path=str(folder / CURVE_FILE),
+        best_step=result.best_step,
+        steps=result.curve[-1].step,
+        zero_shot_loss=result.zero_shot_loss,
+        best_loss=result.best_loss,
+        reused=False,
+    )
+    (partial / RECORD_FILE).write_text(trained.model_dump_json(indent=2) + "\n")
+    partial.rename(folder)
+    return trained
+
+
+@task(name="fine-tune", cache_policy=NO_CACHE)
+def train(job: Job, panel: PanelRef, base: ModelRef) -> TrainResult:
+    """Fine-tune with a progress artifact."""
+    progress = cast("UUID", create_progress_artifact(0.0, key=f"{job.name}-fine-tuning".replace("_", "-")))
+
+    def report(point: "CurvePoint", total: int) -> None:
+        update_progress_artifact(progress, progress=100 * point.step / total)
+
+    result = train_model(job, panel, base, on_step=report)
+    update_progress_artifact(progress, progress=100.0)
+    return result
