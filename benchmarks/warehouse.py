@@ -86,7 +86,9 @@ def time_plain(folder: Path, forecasts: pd.DataFrame) -> dict[str, float]:
         connection.execute("CREATE TABLE slow AS SELECT * FROM given LIMIT 0")
         values = list(share.astype(object).itertuples(index=False, name=None))
         sql = f"INSERT INTO slow VALUES ({places})"  # noqa: S608 - place holders only
+        connection.begin()
         row_wise = seconds_of(lambda: connection.executemany(sql, values))
+        connection.commit()
         bulk = seconds_of(lambda: connection.execute("CREATE TABLE fast AS SELECT * FROM given"))
     return {
         "plain: DuckDB executemany": row_wise * len(forecasts) / len(share),

@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 
 JobFile = Annotated[Path, typer.Argument(help="job file (YAML); `moirai init DATA` writes one", show_default=False)]
-AsOf = Annotated[datetime | None, typer.Option(help="moment to stand at; later rows are not seen", show_default="end of the data")]
+AsOf = Annotated[
+    datetime | None, typer.Option(help="moment to stand at; later rows are not seen", show_default="end of the data")
+]
 Json = Annotated[bool, typer.Option("--json", help="print the outcome as JSON, for machines")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="show Prefect's own log lines and warnings, too")]
 

@@ -5,12 +5,15 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 from rich.table import Table
 
-from flows.summary import Summary
+if TYPE_CHECKING:  # brings Prefect, which reads its settings when it is imported
+    from flows.summary import Summary
 
 METRICS = {"mase": "MASE", "wql": "WQL", "nd": "ND", "coverage_80": "80 % covered"}
 PACKAGES = ("flows", "tasks", "moirai")
@@ -20,18 +23,24 @@ PACKAGES = ("flows", "tasks", "moirai")
 def progress_on_terminal(*, verbose: bool) -> Iterator[None]:
     """Show what our packages log, on stderr; Prefect's own console lines only when `verbose`.
 
-    An error a person can mend is told in one line by the command itself, so Prefect's traceback of it would only bury it;
-    the UI and the server keep all of it.
+    An error that a person can mend is told in one line by the command itself; Prefect's traceback of it would only
+    bury it. The UI and the server keep all of it.
     """
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         warnings.simplefilter("ignore")
     handler = RichHandler(
-        console=Console(stderr=True), show_path=False, omit_repeated_times=False, log_time_format="%H:%M:%S"
+        console=Console(stderr=True),
+        show_path=False,
+        omit_repeated_times=False,
+        log_time_format="%H:%M:%S",
+        highlighter=NullHighlighter(),
     )
     for name in PACKAGES:
         logging.getLogger(name).addHandler(handler)
         logging.getLogger(name).setLevel(logging.INFO)
+    if "PREFECT_API_URL" not in os.environ:
+        logging.getLogger(__name__).info("starting Prefect's embedded server; PREFECT_API_URL names one that runs")
     try:
         yield
     finally:
@@ -39,12 +48,10 @@ def progress_on_terminal(*, verbose: bool) -> Iterator[None]:
             logging.getLogger(name).removeHandler(handler)
 
 
-def show(summary: Summary) -> None:
+def show(summary: "Summary") -> None:
     """Print the tables of a finished run."""
     console = Console()
     console.rule(f"[bold]{summary.flow}[/bold] of {summary.job}, standing at {summary.as_of}")
-    for finding in summary.findings:
-        console.print("•", finding, markup=False, highlight=False)
     if summary.validation_loss:
         before, after = summary.validation_loss
         console.print(f"fine-tuning: WQL of the held-out windows {before:.4f} before, {after:.4f} after")
@@ -56,8 +63,7 @@ def show(summary: Summary) -> None:
         console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
 
 
-
-def _score_table(summary: Summary) -> Table:
+def _score_table(summary: "Summary") -> Table:
     table = Table(title="Scores on the same windows, best WQL first", title_justify="left")
     table.add_column("model")
     for title in METRICS.values():
@@ -67,7 +73,7 @@ def _score_table(summary: Summary) -> Table:
     return table
 
 
-def _place_table(summary: Summary) -> Table:
+def _place_table(summary: "Summary") -> Table:
     table = Table(title="Written", title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -78,5 +84,3 @@ def _place_table(summary: Summary) -> Table:
     for name, place in summary.places.items():
         table.add_row(name, place)
     return table
-
-

@@ -47,8 +47,6 @@ def _show(inference: Inference, out: Path) -> None:
         table.add_column(title, overflow="fold")
     for finding in inference.findings:
         colour = COLOURS[finding.confidence]
-        table.add_row(
-            finding.setting, str(finding.value), f"[{colour}]{finding.confidence}[/{colour}]", finding.why
-        )
+        table.add_row(finding.setting, str(finding.value), f"[{colour}]{finding.confidence}[/{colour}]", finding.why)
     console.print(table)
     console.print(f"Written to {out}. Next: moirai forecast {out}", soft_wrap=True, highlight=False, markup=False)

@@ -1,5 +1,10 @@
 """What a flow hands back: small facts for the terminal, for `--json` and for the report."""
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
 from flows.prepare import Prepared
@@ -11,6 +16,8 @@ from tasks.model_reference import ModelRef
 from tasks.report import ReportInputs
 from tasks.train import TrainResult
 from tasks.warehouse import warehouse_url
+
+NEXT_STEPS = 3  # commands that a finished run proposes
 
 
 class Summary(BaseModel):
@@ -95,7 +102,6 @@ class Outcome:
             "run": f"{run.flow} {run.run_id}",
             "started": f"{run.started_at:%Y-%m-%d %H:%M} UTC",
             "stands at": str(run.as_of),
-            "panel": f"{self.data.panel.digest}, {self.data.panel.rows:,} rows, {self.data.panel.items:,} items",
         }
         if model:
             facts["model"] = f"{model.name} version {model.version}"
@@ -105,14 +111,19 @@ class Outcome:
         return facts
 
     def _next_steps(self) -> list[str]:
-        file = self.run.job_file
-        return [
-            command
-            for command in (
-                f"moirai forecast {file}",
-                f"moirai backtest {file}",
-                f"mlflow ui --backend-store-uri {without_password(tracking_uri(self.run.job))}",
-                f"moirai pipeline {file}",
-            )
-            if f" {self.run.flow} " not in command
-        ][:3]
+        file, tracking = self.run.job_file, without_password(tracking_uri(self.run.job))
+        commands = {
+            "forecast": f"{_program('moirai')} forecast {file}",
+            "backtest": f"{_program('moirai')} backtest {file}",
+            "mlflow": f"{_program('mlflow')} ui --backend-store-uri {tracking}",
+            "pipeline": f"{_program('moirai')} pipeline {file}",
+        }
+        return [command for name, command in commands.items() if name != self.run.flow][:NEXT_STEPS]
+
+
+def _program(name: str) -> str:
+    """How a program of this environment is called from here: by its path where it is not on the search path."""
+    beside = Path(sys.executable).parent / name
+    if shutil.which(name) or not beside.is_file():
+        return name
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)

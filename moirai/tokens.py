@@ -8,6 +8,7 @@ samples made of the same fields.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -57,8 +58,10 @@ class ForecastInputs:
 
     def to(self, device: torch.device | str) -> "ForecastInputs":
         """The same inputs on a device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ForecastInputs(**{name: value if value is None else value.to(device) for name, value in moved.items()})
+        moved: dict[str, Any] = {
+            f.name: None if (value := getattr(self, f.name)) is None else value.to(device) for f in fields(self)
+        }
+        return ForecastInputs(**moved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,8 @@ class TokenLayout:
 
         It is what causal tokens up to there can see.
         """
-        kept, start = [], 0
+        kept: list[int] = []
+        start = 0
         kinds = [(self.target_dim, False), (self.target_dim, True), (self.known_dim, False)]
         kinds += [(self.known_dim, True), (self.past_dim, False)]
         for variates, is_future in kinds:
@@ -125,39 +129,19 @@ def forecast_tokens(inputs: ForecastInputs, *, horizon: int, patch_size: int) ->
     feature_ids = (_feature_sample_id(inputs.past_is_pad, patch_size), past_ids[1])
 
     zeros = inputs.past_target.new_zeros(batch, horizon, target_dim)
+    observed = torch.ones_like(zeros, dtype=torch.bool)
     blocks = [
         _block(inputs.past_target, inputs.past_observed_target, past_ids, patch_size, left=True),
-        _block(
-            zeros,
-            torch.ones_like(zeros, dtype=torch.bool),
-            future_ids,
-            patch_size,
-            left=False,
-            predicted=True,
-        ),
+        _block(zeros, observed, future_ids, patch_size, left=False, predicted=True),
     ]
     variates = target_dim
     if inputs.feat_dynamic_real is not None:
         assert inputs.observed_feat_dynamic_real is not None, "features come with their observed mask"
         values, observed = inputs.feat_dynamic_real, inputs.observed_feat_dynamic_real
-        known = {"first_variate": variates}
+        first = variates
         blocks += [
-            _block(
-                values[:, :context],
-                observed[:, :context],
-                feature_ids,
-                patch_size,
-                left=True,
-                **known,
-            ),
-            _block(
-                values[:, context:],
-                observed[:, context:],
-                future_ids,
-                patch_size,
-                left=False,
-                **known,
-            ),
+            _block(values[:, :context], observed[:, :context], feature_ids, patch_size, left=True, first_variate=first),
+            _block(values[:, context:], observed[:, context:], future_ids, patch_size, left=False, first_variate=first),
         ]
         variates += values.shape[-1]
     if inputs.past_feat_dynamic_real is not None:
@@ -177,9 +161,9 @@ def _past_ids(
     Leading patches without any observed value share time 0.
     """
     pad = layout.past_tokens * patch_size - inputs.past_is_pad.shape[1]
-    is_pad = functional.pad(inputs.past_is_pad, (pad, 0), value=True).unflatten(1, (-1, patch_size))
+    is_pad = torch.unflatten(functional.pad(inputs.past_is_pad, (pad, 0), value=True), 1, (-1, patch_size))
     observed = functional.pad(inputs.past_observed_target.any(-1), (pad, 0), value=False)
-    has_value = observed.unflatten(1, (-1, patch_size)).any(-1)  # [batch, past_tokens]
+    has_value = torch.unflatten(observed, 1, (-1, patch_size)).any(-1)  # [batch, past_tokens]
     begun = has_value.long().cummax(dim=1).values
     time_id = (begun.cumsum(1) - 1).clamp(min=0)
     return (~is_pad.all(-1)).long(), time_id
@@ -191,7 +175,7 @@ def _feature_sample_id(past_is_pad: Bool[Tensor, "batch past"], patch_size: int)
     Alignment padding counts as valid there (specification, section 18.6).
     """
     pad = -past_is_pad.shape[1] % patch_size
-    is_pad = functional.pad(past_is_pad, (pad, 0), value=False).unflatten(1, (-1, patch_size))
+    is_pad = torch.unflatten(functional.pad(past_is_pad, (pad, 0), value=False), 1, (-1, patch_size))
     return (~is_pad.all(-1)).long()
 
 

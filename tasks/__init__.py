@@ -1,1 +1,1 @@
-"""x"""
+"""Single steps, each around one outside system; flows compose them (docs/architecture.md)."""

@@ -27,7 +27,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from moirai.errors import DataError
-from moirai.evaluation.baselines import seasonal_naive
+from moirai.evaluation.baselines import season_of, seasonal_naive
 from moirai.evaluation.metrics import Sums, score, seasonal_error
 from moirai.evaluation.windows import origins
 from moirai.forecasting.levels import mean_of_quantiles, quantile_name
@@ -155,9 +155,8 @@ def baselines(job: Job) -> list[Forecaster]:
     """The job's baselines; `seasonal_naive` without a number takes the job's season."""
     made = {}
     for reference in job.backtest.baselines:
-        kind, _, number = reference.partition(":")
-        season = 1 if kind == "naive" else int(number or job.season_length)
-        name = kind if kind == "naive" else f"{kind}:{season}"
+        season = season_of(reference, job.season_length)
+        name = "naive" if reference == "naive" else f"seasonal_naive:{season}"
         made[name] = Forecaster(name, BASELINE_VERSION, partial(_repeat_season, horizon=job.horizon, season=season))
     return list(made.values())
 

@@ -7,7 +7,8 @@
     ├── WarehouseError   the warehouse: locked, unreachable, of another schema
     └── TrackingError    MLflow: unreachable, no such model, version or alias
 
-The command line prints the text of these on one line and exits with 1; other exceptions are defects and keep their traceback.
+The command line prints the text of these on one line and exits with 1; other exceptions are defects and keep their
+traceback.
 """
 
 from moirai.errors import MoiraiError

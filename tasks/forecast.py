@@ -1,8 +1,8 @@
 """Forecast: the latest values of every series of a clean panel -> a forecast frame on disk.
 
 In: a job, a clean panel, a resolved model. Out: a Parquet file with the forecast frame of docs/architecture.md plus
-`model_name` and `model_version`, named by its ingredients. Fails with `ConfigError` when the job asks for quantile levels
-that the model was not trained on. The origin of a series is its own last time stamp.
+`model_name` and `model_version`, named by its ingredients. Fails with `ConfigError` when the job asks for quantile
+levels that the model was not trained on. The origin of a series is its own last time stamp.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from tasks.job import Job
-from tasks.panel import KEYS, Moment, PanelRef, read_panel
 from tasks.model_reference import ModelRef
+from tasks.panel import KEYS, Moment, PanelRef, read_panel
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
 
 def _write(job: Job, panel: PanelRef, model: ModelRef, forecasts: pd.DataFrame) -> ForecastRef:
     settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns")
-    parts = "\n".join([panel.digest, model.name, model.version, settings])
+    parts = f"{panel.digest}\n{model.name}\n{model.version}\n{settings}"
     folder = job.workspace_path / "forecasts"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(parts.encode()).hexdigest()[:16]}.parquet"

@@ -55,9 +55,7 @@ def panel_digest(frame: pd.DataFrame) -> str:
     digest.update(frame["timestamp"].to_numpy().astype("datetime64[ns]").tobytes())
     for name in value_columns(frame):
         values = frame[name].to_numpy(dtype=np.float64)
-        digest.update(
-            np.where(np.isnan(values), np.nan, values).tobytes()
-        )  # one bit pattern for NaN
+        digest.update(np.where(np.isnan(values), np.nan, values).tobytes())  # one bit pattern for NaN
     return digest.hexdigest()[:16]
 
 

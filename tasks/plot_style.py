@@ -83,7 +83,7 @@ def short(text: str, length: int = 28) -> str:
 
 def label_axes(axes: Axes, *, title: str, y: str) -> None:
     """Title (left, above) and y label; both plain text."""
-    style = {"loc": "left", "fontsize": 9.5, "color": THEME["ink"], "parse_math": False}
+    style: dict[str, Any] = {"loc": "left", "fontsize": 9.5, "color": THEME["ink"], "parse_math": False}
     axes.set_title(title, **style)
     axes.set_ylabel(short(y), fontsize=9, color=THEME["muted"], parse_math=False)
     axes.xaxis.label.set(color=THEME["muted"], fontsize=9)

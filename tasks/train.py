@@ -1,9 +1,9 @@
 """Train: fine-tune the base model on the span before the first backtest window.
 
-In: a job, a clean panel, the resolved base model. Out: a checkpoint folder with its loss curve, named by what decided the
-weights (`training_key`): the same settings, training values and base give the same folder, and a second run reuses it.
-Fails with `DataError` when no series is long enough or a loss is not finite. No value at or after the first backtest origin
-is read: the arrays are cut before anything is computed from them.
+In: a job, a clean panel, the resolved base model. Out: a checkpoint folder with its loss curve, named by what decided
+the weights (`training_key`): the same settings, training values and base give the same folder, and a second run reuses
+it. Fails with `DataError` when no series is long enough or a loss is not finite. No value after the first backtest
+origin is read: the arrays are cut before anything is computed from them.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from tasks.job import Job
-from tasks.panel import PanelRef, TargetSeries, read_panel, target_series
 from tasks.model_reference import ModelRef
+from tasks.panel import PanelRef, TargetSeries, read_panel, target_series
 
 if TYPE_CHECKING:
     from moirai.training.finetune import CurvePoint
@@ -116,30 +116,30 @@ def train_model(
     record = folder / RECORD_FILE
     if record.is_file():
         logger.info("checkpoint %s stands already; nothing to train", key)
-        return TrainResult.model_validate_json(record.read_text()).model_copy(update={"reused": True})
-    return _train(job, values, base, key, folder, on_step)
+        found = TrainResult.model_validate_json(record.read_text(encoding="utf-8"))
+        places = {"folder": str(folder), "curve_path": str(folder / CURVE_FILE)}  # a workspace may have moved
+        return found.model_copy(update=places | {"base": base, "reused": True})
+    return _train(job, values, base, folder, on_step=on_step)
 
 
 def _train(
     job: Job,
     values: list[np.ndarray],
     base: ModelRef,
-    key: str,
     folder: Path,
+    *,
     on_step: "Callable[[CurvePoint, int], None] | None",
 ) -> TrainResult:
+    """Fine-tune and write the checkpoint, whole or not at all."""
     from moirai.hub import load_module, resolve, save_module  # noqa: PLC0415 - torch waits until needed
     from moirai.training.finetune import FinetuneSettings, finetune  # noqa: PLC0415 - so does Lightning
 
     settings = job.finetune
+    logger.info("fine-tuning %s, at most %d steps", base.name, settings.max_steps)
     result = finetune(
         load_module(resolve(Path(base.folder))),
         values,
-        FinetuneSettings(
-            context=job.context,
-            horizon=job.horizon,
-            **settings.model_dump(exclude={"base"}),
-        ),
+        FinetuneSettings(context=job.context, horizon=job.horizon, **settings.model_dump(exclude={"base"})),
         on_step=on_step,
     )
     partial = folder.with_name(folder.name + ".partial")
@@ -149,7 +149,7 @@ def _train(
     curve.to_parquet(partial / CURVE_FILE, index=False)
     trained = TrainResult(
         folder=str(folder),
-        training_key=key,
+        training_key=folder.name,
         base=base,
         curve_path=str(folder / CURVE_FILE),
         best_step=result.best_step,
@@ -158,7 +158,7 @@ def _train(
         best_loss=result.best_loss,
         reused=False,
     )
-    (partial / RECORD_FILE).write_text(trained.model_dump_json(indent=2) + "\n")
+    (partial / RECORD_FILE).write_text(trained.model_dump_json(indent=2) + "\n", encoding="utf-8")
     partial.rename(folder)
     return trained
 

@@ -74,9 +74,10 @@ def validate_panel(job: Job, raw: PanelRef, as_of: pd.Timestamp | None = None) -
     report = job.workspace_path / "validation" / f"{raw.digest}.json"
     result = ValidationResult(checks=checks, quarantined=quarantined, report_path=str(report), passed=not failed)
     write_report(result, profile, job, raw, now)
+    logger.info("validated: %d of %d checks passed", sum(one.passed for one in checks), len(checks))
     for check in checks:
-        is_mild = check.passed or check.severity == "info"
-        logger.log(logging.INFO if is_mild else logging.WARNING, "%s", check.message)
+        level = logging.INFO if check.severity == "info" else logging.WARNING
+        logger.log(logging.DEBUG if check.passed else level, "%s", check.message)
     if failed:
         what = "; ".join(check.message for check in failed)
         raise ValidationError(f"job {job.name!r} stopped by validation: {what}. Report: {report}")

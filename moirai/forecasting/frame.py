@@ -46,7 +46,8 @@ def split_frame(df: pd.DataFrame, *, freq: str, target: str) -> LongSeries:
         raise DataError(f"column 'timestamp' holds {df['timestamp'].dtype} values; convert it with pandas.to_datetime")
     if (zone := df["timestamp"].dt.tz) is not None:
         raise DataError(
-            f"column 'timestamp' has the time zone {zone}; convert it with .dt.tz_convert(None) or .dt.tz_localize(None)"
+            f"column 'timestamp' has the time zone {zone}; convert it with .dt.tz_convert(None), or drop it with "
+            ".dt.tz_localize(None)"
         )
     ordered = df[["item_id", "timestamp", target]].sort_values(["item_id", "timestamp"], kind="stable")
     items = ordered["item_id"].to_numpy()

@@ -1,7 +1,8 @@
 """Fine-tune Moirai 2.0 on series of one's own, with Lightning.
 
-In: a module, the series of the training span, settings. Out: the module with the weights of the best validation (the ones it
-came with, if none was better) and the loss curve. Fails with `DataError` when no series is long enough or a loss is not
+In: a module, the series of the training span, settings. Out: the module with the weights of the best validation (the
+ones it came with, if none was better) and the loss curve. Fails with `DataError` when no series is long enough or a loss
+is not
 finite. The last `validation_windows` horizons of every series are held out of training and forecast exactly as later in
 use; their weighted quantile loss decides when to stop and what to keep.
 """
@@ -77,18 +78,14 @@ class FinetuneResult:
 class _Watch(pl.Callback):
     """Keeps curve and best weights, stops when validation no longer gains, reports progress."""
 
-    def __init__(
-        self, settings: FinetuneSettings, on_step: Callable[[CurvePoint, int], None] | None
-    ) -> None:
+    def __init__(self, settings: FinetuneSettings, on_step: Callable[[CurvePoint, int], None] | None) -> None:
         self.settings, self.on_step = settings, on_step
         self.curve: list[CurvePoint] = []
         self.best_step, self.best_loss, self.since_best = 0, math.inf, 0
         self.best_state: dict[str, torch.Tensor] = {}
         self._losses: list[float] = []
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Gather training losses."""
         self._losses.append(float(trainer.callback_metrics["train_loss"]))
 
@@ -100,9 +97,7 @@ class _Watch(pl.Callback):
             raise DataError(
                 f"the validation loss at step {trainer.global_step} is {loss}; lower finetune.learning_rate"
             )
-        point = CurvePoint(
-            trainer.global_step, float(np.mean(self._losses)) if self._losses else math.nan, loss
-        )
+        point = CurvePoint(trainer.global_step, float(np.mean(self._losses)) if self._losses else math.nan, loss)
         self._losses.clear()
         self.curve.append(point)
         if loss < self.best_loss:
@@ -150,9 +145,7 @@ def finetune(
         batch_size=settings.batch_size,
     )
     held_out_steps = settings.validation_windows * settings.horizon
-    shape = window_shape(
-        context=settings.context, horizon=settings.horizon, patch_size=module.config.patch_size
-    )
+    shape = window_shape(context=settings.context, horizon=settings.horizon, patch_size=module.config.patch_size)
     training = WindowSampler(
         [one[: max(0, len(one) - held_out_steps)] for one in series],
         shape,

@@ -27,9 +27,7 @@ class MoiraiFinetuneModule(pl.LightningModule):
         horizon: steps that validation forecasts.
     """
 
-    def __init__(
-        self, module: Moirai2Module, *, learning_rate: float, max_steps: int, horizon: int
-    ) -> None:
+    def __init__(self, module: Moirai2Module, *, learning_rate: float, max_steps: int, horizon: int) -> None:
         super().__init__()
         self.module = module
         self.learning_rate, self.max_steps, self.horizon = learning_rate, max_steps, horizon
@@ -45,9 +43,7 @@ class MoiraiFinetuneModule(pl.LightningModule):
         """Loss of one batch of windows."""
         loss = quantile_objective(self.module, batch)
         if not torch.isfinite(loss):
-            raise DataError(
-                f"the loss of training batch {batch_idx} is {loss.item()}; lower finetune.learning_rate"
-            )
+            raise DataError(f"the loss of training batch {batch_idx} is {loss.item()}; lower finetune.learning_rate")
         self.log("train_loss", loss)
         return loss
 
@@ -57,15 +53,11 @@ class MoiraiFinetuneModule(pl.LightningModule):
 
     def validation_step(self, batch: HeldOutBatch, batch_idx: int) -> None:
         """Add the quantile losses and actual values of some held-out windows."""
-        quantiles = decode_quantiles(self.module, batch.inputs, horizon=self.horizon)[
-            ..., 0
-        ].float()
+        quantiles = decode_quantiles(self.module, batch.inputs, horizon=self.horizon)[..., 0].float()
         levels = torch.tensor(self.module.config.quantile_levels, device=quantiles.device)
         is_known = ~torch.isnan(batch.actual)
         loss = 2 * pinball(quantiles, batch.actual.nan_to_num(), levels)
-        sums = torch.stack(
-            [loss[is_known].double().sum(), batch.actual[is_known].double().abs().sum()]
-        )
+        sums = torch.stack([loss[is_known].double().sum(), batch.actual[is_known].double().abs().sum()])
         self._sums += sums.cpu()
 
     def on_validation_epoch_end(self) -> None:

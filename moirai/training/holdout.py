@@ -1,7 +1,7 @@
 """Held-out windows: the end of every training span, forecast exactly as later in use.
 
-In: series up to the end of the training span. Out: batches of what the model sees and what came. Fails with `DataError` when
-no series can hold out a window.
+In: series up to the end of the training span. Out: batches of what the model sees and what came. Fails with
+`DataError` when no series can hold out a window.
 """
 
 from collections.abc import Sequence
@@ -60,11 +60,7 @@ class HeldOutWindows(Dataset):
             for one in series
             if len(one) > back * horizon
         ]
-        pairs = [
-            (past, future)
-            for past, future in pairs
-            if not (np.isnan(past).all() or np.isnan(future).all())
-        ]
+        pairs = [(past, future) for past, future in pairs if not (np.isnan(past).all() or np.isnan(future).all())]
         if not pairs:
             raise DataError(
                 f"no series can hold out {windows} validation windows of {horizon} steps before the first "
@@ -73,8 +69,7 @@ class HeldOutWindows(Dataset):
         kept = np.unique(np.linspace(0, len(pairs) - 1, MAX_FORECASTS).astype(int))
         chosen = [pairs[index] for index in kept]
         self.batches = [
-            _batch(chosen[start : start + batch_size], context, horizon)
-            for start in range(0, len(chosen), batch_size)
+            _batch(chosen[start : start + batch_size], context, horizon) for start in range(0, len(chosen), batch_size)
         ]
 
     def __len__(self) -> int:
@@ -86,8 +81,6 @@ class HeldOutWindows(Dataset):
 
 def _batch(pairs: list[tuple[np.ndarray, np.ndarray]], context: int, horizon: int) -> HeldOutBatch:
     longest = min(context, max(len(past) for past, _ in pairs))
-    inputs = stack_inputs(
-        [SeriesInput(target=past[None]) for past, _ in pairs], context=longest, horizon=horizon
-    )
+    inputs = stack_inputs([SeriesInput(target=past[None]) for past, _ in pairs], context=longest, horizon=horizon)
     actual = np.stack([future for _, future in pairs]).astype(np.float32)
     return HeldOutBatch(inputs, torch.from_numpy(actual))

@@ -1,8 +1,8 @@
 """Fine-tuning windows: random stretches of real series as packed tokens, one sample to a row.
 
 In: series up to the end of the training span. Out: batches of `PackedTokens`, the same for the same seed. A window ends
-anywhere; its last part is predicted, the part before gives the statistics. Where a series begins inside the window the row
-starts with padding tokens, laid out as in forecasting: right-aligned, whole patches.
+anywhere; its last part is predicted, the part before gives the statistics. Where a series begins inside the window the
+row starts with padding tokens, laid out as in forecasting: right-aligned, whole patches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -83,9 +83,7 @@ class WindowSampler(IterableDataset):
                 "take a shorter horizon or fewer backtest windows"
             )
         empty = np.full(room, np.nan, np.float32)
-        self._raw = np.concatenate(
-            [part for one in usable for part in (empty, one.astype(np.float32))]
-        )
+        self._raw = np.concatenate([part for one in usable for part in (empty, one.astype(np.float32))])
         self._filled = np.concatenate(
             [
                 part
@@ -99,10 +97,7 @@ class WindowSampler(IterableDataset):
         lengths = np.array([len(one) for one in usable])
         starts = np.cumsum(lengths + room) - lengths
         self._starts = starts
-        self._ends = [
-            (start + shortest, start + length)
-            for start, length in zip(starts, lengths, strict=True)
-        ]
+        self._ends = [(start + shortest, start + length) for start, length in zip(starts, lengths, strict=True)]
         self._weights = np.array([last - first + 1 for first, last in self._ends], np.float64)
         self._weights /= self._weights.sum()
 

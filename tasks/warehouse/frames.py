@@ -103,9 +103,9 @@ def observation_rows(frame: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame
     for place, name in enumerate(values):
         seen = frame[name].notna().to_numpy()
         part = frame.loc[seen, KEYS].copy()
-        part.insert(1, "column_name", pd.Categorical.from_codes([place] * len(part), list(values)))
+        part["column_name"] = pd.Categorical.from_codes([place] * len(part), pd.Index(values))
         part["value"] = frame[name].to_numpy(dtype=np.float64)[seen]
-        parts.append(part)
+        parts.append(part[["item_id", "column_name", "timestamp", "value"]])
     return pd.concat(parts, ignore_index=True)
 
 

@@ -50,7 +50,7 @@ class Reader:
     ) -> pd.DataFrame:
         """The forecasts of a job, quantile columns last; a level that a row came without is NaN."""
         frame = self._select("forecasts", job, origin=origin, model_name=model_name, model_version=model_version)
-        return frame[sorted(frame.columns, key=lambda name: schema.percent(name) or 0)]
+        return frame[sorted(frame.columns, key=lambda name: schema.percent(str(name)) or 0)]
 
     def read_scores(
         self,

@@ -78,7 +78,7 @@ class Warehouse(Reader):
         rows = to_arrow(frame, frames.OBSERVATIONS)
         rows = rows.filter(pc.is_valid(rows["value"]))
         moment = utc(known_at, "known_at")
-        bound = [checked_text(job, "job"), moment, checked_text(panel_digest, "panel_digest")]
+        bound: list[Value] = [checked_text(job, "job"), moment, checked_text(panel_digest, "panel_digest")]
         with self._engine.staged(rows) as staged, self._engine.transaction():
             clash = self._engine.query(statements.contradictions(staged), [job, moment])
             if len(clash):
