@@ -171,7 +171,7 @@ def _model(job: Job, model: ModelRef) -> Forecaster:
 
     def quantiles(windows: Sequence[Window]) -> np.ndarray:
         forecaster = MoiraiForecast.from_pretrained(
-            Path(model.folder), prediction_length=job.horizon, context_length=job.context
+            model.folder, prediction_length=job.horizon, context_length=job.context
         )
         made = forecaster.predict_arrays([one.history for one in windows], levels=LEVELS)
         return np.sort(made, axis=1).astype(np.float64)

@@ -7,7 +7,6 @@ levels that the model was not trained on. The origin of a series is its own last
 
 import hashlib
 import logging
-from pathlib import Path
 
 import pandas as pd
 from prefect import task
@@ -45,7 +44,7 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
     from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
 
     forecaster = MoiraiForecast.from_pretrained(
-        Path(model.folder), prediction_length=job.horizon, context_length=job.context
+        model.folder, prediction_length=job.horizon, context_length=job.context
     )
     frame = read_panel(panel)
     parts = [

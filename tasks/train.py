@@ -108,10 +108,8 @@ def train_model(
         base: where training starts from.
         on_step: called after every validation with the point of the curve and the number of steps in all.
     """
-    from moirai.hub import resolve  # noqa: PLC0415 - torch waits until needed
-
     values = training_span(job, target_series(read_panel(panel), job.columns.target))
-    key = training_key(job, values, resolve(Path(base.folder)).digest)
+    key = training_key(job, values, base.digest)
     folder = job.workspace_path / "checkpoints" / key
     record = folder / RECORD_FILE
     if record.is_file():
@@ -137,7 +135,7 @@ def _train(
     settings = job.finetune
     logger.info("fine-tuning %s, at most %d steps", base.name, settings.max_steps)
     result = finetune(
-        load_module(resolve(Path(base.folder))),
+        load_module(resolve(base.folder)),
         values,
         FinetuneSettings(context=job.context, horizon=job.horizon, **settings.model_dump(exclude={"base"})),
         on_step=on_step,

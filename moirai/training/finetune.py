@@ -1,10 +1,9 @@
 """Fine-tune Moirai 2.0 on series of one's own, with Lightning.
 
 In: a module, the series of the training span, settings. Out: the module with the weights of the best validation (the
-ones it came with, if none was better) and the loss curve. Fails with `DataError` when no series is long enough or a loss
-is not
-finite. The last `validation_windows` horizons of every series are held out of training and forecast exactly as later in
-use; their weighted quantile loss decides when to stop and what to keep.
+ones it came with, if none was better) and the loss curve. Fails with `DataError` when no series is long enough or a
+loss is not finite. The last `validation_windows` horizons of every series are held out of training and forecast exactly
+as later in use; their weighted quantile loss decides when to stop and what to keep.
 """
 
 import logging
@@ -120,7 +119,7 @@ class _Watch(pl.Callback):
 
 def finetune(
     module: Moirai2Module,
-    series: Sequence[Float[np.ndarray, "time"]],
+    series: Sequence[Float[np.ndarray, "_time"]],
     settings: FinetuneSettings,
     *,
     on_step: Callable[[CurvePoint, int], None] | None = None,

@@ -47,7 +47,7 @@ class HeldOutWindows(Dataset):
 
     def __init__(
         self,
-        series: Sequence[Float[np.ndarray, "time"]],
+        series: Sequence[Float[np.ndarray, "_time"]],
         *,
         context: int,
         horizon: int,

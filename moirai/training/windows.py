@@ -65,7 +65,7 @@ class WindowSampler(IterableDataset):
 
     def __init__(
         self,
-        series: Sequence[Float[np.ndarray, "time"]],
+        series: Sequence[Float[np.ndarray, "_time"]],
         shape: WindowShape,
         *,
         batch_size: int,
@@ -80,7 +80,7 @@ class WindowSampler(IterableDataset):
             longest = max((len(one) for one in series), default=0)
             raise DataError(
                 f"no series has {shortest} steps with values before the first backtest window (longest: {longest}); "
-                "take a shorter horizon or fewer backtest windows"
+                "take a shorter horizon, fewer backtest.windows or fewer finetune.validation_windows"
             )
         empty = np.full(room, np.nan, np.float32)
         self._raw = np.concatenate([part for one in usable for part in (empty, one.astype(np.float32))])

@@ -1,4 +1,4 @@
-"""The pipeline end to end, on real components: what it leaves, that a second run leaves the same, that it never peeks."""
+"""The pipeline end to end on real components: what it leaves, that it can be run twice, that it never peeks."""
 
 import json
 from pathlib import Path
@@ -26,6 +26,7 @@ def rows(job_file):
 
 
 def run_pipeline(job_file):
+    """Run the flow in this process; returns its summary."""
     from flows.pipeline import pipeline  # noqa: PLC0415 - Prefect reads its settings when it is imported
 
     return pipeline(str(job_file))

@@ -1,0 +1,69 @@
+"""Training: what decides a checkpoint, when one is reused, what it keeps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moirai.hub import resolve, save_module
+from moirai.models.moirai2 import Moirai2Module
+from tasks.panel import target_series, write_panel
+from tasks.train import train_model, training_key, training_span
+
+
+def test_the_training_span_ends_before_the_first_backtest_window(small_job, clean_frame):
+    """Three windows of six steps are cut off every series."""
+    spans = training_span(small_job(), target_series(clean_frame, ["sales"]))
+    assert [len(one) for one in spans] == [240 - 18, 140 - 18]
+
+
+def test_a_checkpoint_is_made_once(small_job, clean_panel, tiny_model):
+    """The second training finds the first one's checkpoint and says so."""
+    first = train_model(small_job(), clean_panel, tiny_model)
+    again = train_model(small_job(), clean_panel, tiny_model)
+    assert (first.reused, again.reused) == (False, True)
+    assert again == first.model_copy(update={"reused": True})
+    curve = pd.read_parquet(first.curve_path)
+    assert curve["step"].tolist() == [0, 2, 4]
+    assert first.best_loss == curve["validation_loss"].min()
+
+
+def test_values_after_the_span_do_not_change_the_key(small_job, clean_frame, clean_panel, tiny_model, tmp_path):
+    """New values in the backtest windows give the same checkpoint; an older value another one."""
+    first = train_model(small_job(), clean_panel, tiny_model)
+    later, older = clean_frame.copy(), clean_frame.copy()
+    later.loc[later["timestamp"] >= later["timestamp"].max() - pd.Timedelta(hours=17), "sales"] = -1.0
+    older.loc[3, "sales"] = -1.0
+    panels = [write_panel(frame, tmp_path / "panels", stage="clean") for frame in (later, older)]
+    keys = [train_model(small_job(), panel, tiny_model).training_key for panel in panels]
+    assert keys[0] == first.training_key
+    assert keys[1] != first.training_key
+
+
+@pytest.mark.parametrize("change", [{"context": 32}, {"horizon": 5}, {"finetune": {"seed": 1}}])
+def test_every_setting_that_decides_the_weights_is_in_the_key(small_job, change):
+    """Another context, horizon or seed is another training."""
+    values = [np.arange(50, dtype=np.float32)]
+    assert training_key(small_job(), values, "x") != training_key(small_job(**change), values, "x")
+    assert training_key(small_job(), values, "x") != training_key(small_job(), values, "y")
+
+
+def test_the_licence_of_the_base_goes_with_the_weights(small_job, clean_panel, tiny_model):
+    """A model tuned from non-commercial weights says so itself."""
+    module = Moirai2Module.from_pretrained(tiny_model.folder)
+    save_module(module, tiny_model.folder, licence="CC-BY-NC-4.0")
+    base = tiny_model.model_copy(update={"licence": "CC-BY-NC-4.0"})
+    trained = train_model(small_job(), clean_panel, base)
+    assert resolve(trained.folder).licence == "CC-BY-NC-4.0"
+
+
+def test_a_training_that_was_cut_off_leaves_no_checkpoint(small_job, clean_panel, tiny_model):
+    """An exception in the middle leaves nothing that looks like a result, and the next run trains."""
+
+    def stop(*_):
+        raise RuntimeError("cut off")
+
+    job = small_job()
+    with pytest.raises(RuntimeError, match="cut off"):
+        train_model(job, clean_panel, tiny_model, on_step=stop)
+    assert not list((job.workspace_path / "checkpoints").glob("*/training.json"))
+    assert not train_model(job, clean_panel, tiny_model).reused
