@@ -84,9 +84,7 @@ def load_module(checkpoint: Checkpoint) -> Moirai2Module:
         weights = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}); fetch or save the model again") from error
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the initial weights are replaced; on "meta" the build imports for a second
+    with torch.random.fork_rng(devices=[]):  # on "meta" it would take a second of imports
         module = Moirai2Module(checkpoint.config)
     _check_weights(path, weights, module)
     module.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)

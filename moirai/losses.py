@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from moirai.layers.scaler import group_index, group_sum
+from moirai.tokens import group_index, group_sum
 
 
 def pinball(

@@ -41,7 +41,7 @@ def read_text(source: Source, path: Path, columns: Sequence[str]) -> Iterator[pd
     Raises:
         SourceError: the file is missing, damaged, empty, of another encoding, or lacks a column.
     """
-    with _explained(path, source.encoding), _open(path, source.encoding) as file:
+    with explained(path, source.encoding), open_text(path, source.encoding) as file:
         records = _records(csv.reader(file, delimiter=source.delimiter, strict=True), path)
         _, header = next(records, (0, []))
         if not header:
@@ -101,7 +101,7 @@ def _records(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
         raise SourceError(f"{path}, line {line}: {error}; check its quotes") from error
 
 
-def _open(path: Path, encoding: str) -> AbstractContextManager[TextIO]:
+def open_text(path: Path, encoding: str) -> AbstractContextManager[TextIO]:
     """Open a plain or compressed file; a byte order mark before UTF-8 text is skipped."""
     known = "utf-8-sig" if encoding.lower() in {"utf-8", "utf8", "utf_8"} else encoding
     match path.suffix.lower():
@@ -131,7 +131,7 @@ def _open_zip(path: Path, encoding: str) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _explained(path: Path, encoding: str) -> Iterator[None]:
+def explained(path: Path, encoding: str) -> Iterator[None]:
     """Turn what goes wrong while reading into one sentence; trouble of the outside world passes."""
     damaged = f"{path} is damaged or not what its ending says"
     try:

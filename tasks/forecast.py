@@ -43,9 +43,7 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
     """
     from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
 
-    forecaster = MoiraiForecast.from_pretrained(
-        model.folder, prediction_length=job.horizon, context_length=job.context
-    )
+    forecaster = MoiraiForecast.from_pretrained(model.folder, prediction_length=job.horizon, context_length=job.context)
     frame = read_panel(panel)
     parts = [
         forecaster.predict_frame(

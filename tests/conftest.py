@@ -40,6 +40,7 @@ os.environ.update(
     MPLBACKEND="agg",
     MPLCONFIGDIR=str(SESSION / "matplotlib"),
     PREFECT_HOME=str(SESSION / "prefect"),
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",  # as flows/__init__.py sets it
     PREFECT_RESULTS_LOCAL_STORAGE_PATH=str(SESSION / "prefect-results"),
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",

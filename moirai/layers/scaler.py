@@ -9,30 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from moirai.tokens import group_index, group_sum
+
 MINIMUM_SCALE = 1e-5  # added to the variance, so the smallest scale is its square root
-
-
-def group_index(sample_id: Int[Tensor, "batch seq"], variate_id: Int[Tensor, "batch seq"]) -> Int[Tensor, "batch seq"]:
-    """Number every group of tokens with equal sample and variate inside its row, from 0 on.
-
-    Args:
-        sample_id: 1, 2, … inside a row; 0 is padding.
-        variate_id: identity of the variate inside its sample.
-    """
-    # Sorted by the joint key, a group is a run of equal neighbours; it counts the runs before.
-    key = sample_id.long() * (variate_id.amax() + 1) + variate_id.long()
-    order = key.argsort(dim=-1, stable=True)
-    sorted_key = key.gather(-1, order)
-    starts = torch.ones_like(sorted_key)
-    starts[..., 1:] = (sorted_key[..., 1:] != sorted_key[..., :-1]).long()
-    number = starts.cumsum(-1) - 1
-    return torch.empty_like(number).scatter_(-1, order, number)
-
-
-def group_sum(values: Float[Tensor, "batch seq"], group: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq"]:
-    """Sum of each token's group, at every token of the group."""
-    sums = torch.zeros_like(values).scatter_add_(-1, group, values)
-    return sums.gather(-1, group)
 
 
 def standard_scale(

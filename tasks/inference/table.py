@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tasks.csv_source import _explained as explained
-from tasks.csv_source import _open as open_text
+from tasks.csv_source import explained, open_text
 from tasks.errors import SourceError
 
 SAMPLE = 32_000_000  # characters looked at; about a million rows of five columns
