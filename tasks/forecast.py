@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.job import Job
 from tasks.model_reference import ModelRef
-from tasks.panel import KEYS, Moment, PanelRef, read_panel
+from tasks.panel import Moment, PanelRef, read_panel
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +44,13 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
     from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
 
     forecaster = MoiraiForecast.from_pretrained(model.folder, prediction_length=job.horizon, context_length=job.context)
-    frame = read_panel(panel)
-    parts = [
-        forecaster.predict_frame(
-            frame[[*KEYS, target]],
-            freq=job.frequency,
-            target=target,
-            levels=job.quantiles,
-            on_batch=lambda done, total: logger.info("forecast %d of %d series", done, total),
-        )
-        for target in job.columns.target
-    ]
-    forecasts = pd.concat(parts, ignore_index=True)
+    forecasts = forecaster.predict_frame(
+        read_panel(panel),
+        freq=job.frequency,
+        target=job.columns.target,
+        levels=job.quantiles,
+        on_batch=lambda done, total: logger.info("forecast %d of %d series", done, total),
+    )
     forecasts["model_name"], forecasts["model_version"] = model.name, model.version
     return _write(job, panel, model, forecasts)
 

@@ -172,7 +172,7 @@ class MoiraiForecast:
         df: "pd.DataFrame",
         *,
         freq: str,
-        target: str = "target",
+        target: str | Sequence[str] = "target",
         horizon: int | None = None,
         levels: Sequence[float] | None = None,
         interpolate: bool = False,
@@ -181,18 +181,17 @@ class MoiraiForecast:
         """Forecast a long frame.
 
         Args:
-            df: columns item_id, timestamp and the target, on a regular grid, NaN where a value is
-                missing.
+            df: columns item_id, timestamp and the targets, on a regular grid, NaN where a value is missing.
             freq: distance of two time stamps: `h`, `D`, `MS`, …
-            target: name of the target column.
+            target: name of the target column, or several; each is forecast as a series of its own.
             horizon: steps to forecast; None: `prediction_length`.
             levels: quantile levels; None: the trained ones.
             interpolate: whether levels between trained ones may be interpolated.
             on_batch: called after every batch with the series done and the series in all.
 
         Returns:
-            item_id, target_name, origin, timestamp, mean and a column per level (`q10`, …), sorted
-            within a row. The mean is the integral of the trained quantiles with flat tails.
+            item_id, target_name, origin, timestamp, mean and a column per level (`q10`, …), sorted within a row, target
+            by target. The mean is the integral of the trained quantiles with flat tails.
 
         Raises:
             DataError: columns are absent or time stamps are not on the grid.
@@ -202,15 +201,12 @@ class MoiraiForecast:
 
         asked = self.quantile_levels if levels is None else levels
         check_levels(self.quantile_levels, asked, interpolate=interpolate)  # before the work
-        series = split_frame(df, freq=freq, target=target)
-        quantiles = self.predict_arrays(series.values, horizon=horizon, on_batch=on_batch)
+        targets = [target] if isinstance(target, str) else list(target)
+        series = [split_frame(df, freq=freq, target=name) for name in targets]
+        values = [value for one in series for value in one.values]
+        quantiles = self.predict_arrays(values, horizon=horizon, on_batch=on_batch)
         return forecast_frame(
-            series,
-            quantiles,
-            trained=self.quantile_levels,
-            levels=asked,
-            freq=freq,
-            target_name=target,
+            series, quantiles, trained=self.quantile_levels, levels=asked, freq=freq, target_names=targets
         )
 
     def create_predictor(self, batch_size: int | None = None) -> "MoiraiPredictor":

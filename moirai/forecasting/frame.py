@@ -85,36 +85,39 @@ def _check_grid(items: np.ndarray, times: pd.DatetimeIndex, starts: np.ndarray, 
 
 
 def forecast_frame(
-    series: LongSeries,
+    targets: Sequence[LongSeries],
     quantiles: Float[np.ndarray, "series quantile step"],
     *,
     trained: Sequence[float],
     levels: Sequence[float],
     freq: str,
-    target_name: str,
+    target_names: Sequence[str],
 ) -> pd.DataFrame:
     """The forecast frame; a row's quantiles are sorted at this edge.
 
     Args:
-        series: what was forecast.
-        quantiles: at the trained levels; they may cross.
+        targets: what was forecast, per target.
+        quantiles: of all series, target by target, at the trained levels; they may cross.
         trained: rising levels of the model.
         levels: levels wanted, each a trained one or between two of them.
         freq: distance of two time stamps.
-        target_name: of the forecast column.
+        target_names: names of the targets.
 
     Returns:
         item_id, target_name, origin, timestamp, mean and a column per level, in the order asked for.
     """
-    count, _, horizon = quantiles.shape
+    horizon = quantiles.shape[2]
     offset = to_offset(freq)
-    unique, place = np.unique(series.last_timestamps, return_inverse=True)
+    item_ids = [item for series in targets for item in series.item_ids]
+    origins = np.concatenate([series.last_timestamps.to_numpy() for series in targets])
+    counts = [len(series.item_ids) for series in targets]
+    unique, place = np.unique(origins, return_inverse=True)
     future = np.stack([pd.date_range(last, periods=horizon + 1, freq=offset)[1:].to_numpy() for last in unique])
     ordered = np.sort(quantiles, axis=1)
     columns = {
-        "item_id": np.repeat(np.asarray(series.item_ids, dtype=object), horizon),
-        "target_name": np.full(count * horizon, target_name, dtype=object),
-        "origin": np.repeat(series.last_timestamps.to_numpy(), horizon),
+        "item_id": np.repeat(np.asarray(item_ids, dtype=object), horizon),
+        "target_name": np.repeat(np.repeat(np.asarray(target_names, dtype=object), counts), horizon),
+        "origin": np.repeat(origins, horizon),
         "timestamp": future[place].ravel(),
         "mean": mean_of_quantiles(ordered, trained).ravel(),
     }

@@ -25,6 +25,7 @@ def general(sample, time, variate):
 ROWS = {
     "one sample in order": ([[1] * 6], [[0, 1, 2, 3, 4, 5]], [[0] * 6]),
     "several samples": ([[1, 1, 1, 2, 2, 2]], [[0, 1, 2, 0, 1, 2]], [[0] * 6]),
+    "times that go on over samples": ([[1, 1, 1, 2, 2, 2]], [[0, 1, 2, 3, 4, 5]], [[0] * 6]),
     "padding before and shared times": ([[0, 0, 1, 1, 1, 1]], [[0, 0, 0, 1, 2, 3]], [[0] * 6]),
     "another variate per sample": ([[1, 1, 1, 2, 2, 2]], [[0, 1, 2, 0, 1, 2]], [[4, 4, 4, 7, 7, 7]]),
     "reversed order": ([[1] * 6], [[5, 4, 3, 2, 1, 0]], [[0] * 6]),
@@ -37,6 +38,7 @@ ROWS = {
     [
         ("one sample in order", False, False),
         ("several samples", True, False),
+        ("times that go on over samples", True, False),
         ("padding before and shared times", True, False),
         ("another variate per sample", True, False),
         ("reversed order", True, False),

@@ -36,6 +36,25 @@ def test_samples_and_padding_are_borders(make_sample, pack):
     assert counted[0, :, :, 0].int().tolist() == [[1, 1, 0], [1, 0, 0], [0] * 3] * 2 + [[0] * 3] * 2
 
 
+@pytest.mark.parametrize(
+    ("times", "predicted", "expected"),
+    [
+        ([0, 1, 2, 3, 4, 5], [0, 0, 1, 0, 1, 1], [[0, 0], [1, 0], [0, 0], [1, 1], [1, 0], [0, 0]]),
+        ([0, 1, 2, 5, 6, 7], [0, 0, 1, 1, 1, 1], [[0, 0], [1, 0], [0, 0], [1, 1], [1, 0], [0, 0]]),
+        ([0, 1, 2, 3, 4, 5], [1, 1, 1, 1, 1, 1], [[1, 1], [1, 1], [1, 1], [1, 1], [1, 0], [0, 0]]),
+    ],
+    ids=["known in between", "gap in time", "no context"],
+)
+def test_borders_inside_a_variate(sample, times, predicted, expected):
+    """Only patches to be predicted count, at their distance in time, and never those of the next variate."""
+    tokens = sample.replace(
+        time_id=torch.tensor([times * 2]), prediction_mask=torch.tensor([predicted * 2], dtype=torch.bool)
+    )
+    _, counted = next_patches(tokens.target, tokens, 2)
+    assert counted[0, :, :, 0].int().tolist() == expected * 2
+    assert counted_origins(tokens)[0, [5, 11]].tolist() == [False, False]
+
+
 def test_more_ahead_than_tokens(sample):
     """A model may look further ahead than a row is long."""
     following, counted = next_patches(sample.target, sample, 40)

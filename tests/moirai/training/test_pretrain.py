@@ -35,14 +35,14 @@ def test_batches_are_sound(tiny_config, short_run, step):
 
 
 def test_step_and_seed_decide_the_batch(tiny_config, short_run):
-    """The same step of the same seed is the same batch; another step or seed is another one."""
+    """The same step of the same seed is the same batch; any other step or seed is another one."""
 
     def batch(seed, step):
         return synthetic_batch(tiny_config, replace(short_run, seed=seed), step).target
 
     assert torch.equal(batch(0, 3), batch(0, 3))
-    assert not torch.equal(batch(0, 3), batch(1, 3))
-    assert not torch.equal(batch(0, 3)[:, :4], batch(0, 4)[:, :4])
+    drawn = {batch(seed, step).sum().item() for seed in range(3) for step in range(6)}
+    assert len(drawn) == 18
 
 
 def test_same_seed_same_weights(tiny_config, short_run):
