@@ -4,6 +4,7 @@ Settings that Prefect, MLflow and Great Expectations read when they are imported
 are already in the environment win.
 """
 
+import logging
 import os
 
 for _name, _value in {
@@ -16,3 +17,6 @@ for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }.items():
     os.environ.setdefault(_name, _value)
+
+for _package in ("flows", "tasks", "moirai"):  # Prefect leaves them at the root's level, which is WARNING
+    logging.getLogger(_package).setLevel(logging.INFO)

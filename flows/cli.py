@@ -53,7 +53,7 @@ def ingest(job_file: JobFile, as_of: AsOf = None, as_json: Json = False, verbose
 
         return flow(str(job_file), as_of)
 
-    _run(run, as_json=as_json, verbose=verbose)
+    _run(run, job_file, as_json=as_json, verbose=verbose)
 
 
 @app.command()
@@ -65,7 +65,7 @@ def finetune(job_file: JobFile, as_of: AsOf = None, as_json: Json = False, verbo
 
         return flow(str(job_file), as_of)
 
-    _run(run, as_json=as_json, verbose=verbose)
+    _run(run, job_file, as_json=as_json, verbose=verbose)
 
 
 @app.command()
@@ -83,7 +83,7 @@ def backtest(
 
         return flow(str(job_file), as_of, model)
 
-    _run(run, as_json=as_json, verbose=verbose)
+    _run(run, job_file, as_json=as_json, verbose=verbose)
 
 
 @app.command()
@@ -95,7 +95,7 @@ def forecast(job_file: JobFile, as_of: AsOf = None, as_json: Json = False, verbo
 
         return flow(str(job_file), as_of)
 
-    _run(run, as_json=as_json, verbose=verbose)
+    _run(run, job_file, as_json=as_json, verbose=verbose)
 
 
 @app.command()
@@ -107,13 +107,15 @@ def pipeline(job_file: JobFile, as_of: AsOf = None, as_json: Json = False, verbo
 
         return flow(str(job_file), as_of)
 
-    _run(run, as_json=as_json, verbose=verbose)
+    _run(run, job_file, as_json=as_json, verbose=verbose)
 
 
-def _run(run: "Callable[[], Summary]", *, as_json: bool, verbose: bool) -> None:
+def _run(run: "Callable[[], Summary]", job_file: Path, *, as_json: bool, verbose: bool) -> None:
     """Run a flow with progress on stderr and its outcome on stdout."""
     from flows.console import progress_on_terminal, show  # noqa: PLC0415 - see above
+    from tasks.job import load_job  # noqa: PLC0415 - see above
 
+    load_job(job_file)  # a mistake in it is told at once, before a server starts
     with progress_on_terminal(verbose=verbose):
         summary = run()
     if as_json:

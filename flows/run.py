@@ -49,6 +49,11 @@ class Run:
         ).model_copy(update=ending)
 
 
+def _without_zone(moment: pd.Timestamp) -> pd.Timestamp:
+    """The moment as the data tell time: without zone; one that has a zone is taken in UTC."""
+    return moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
+
+
 @contextmanager
 def recorded(job_file: str, flow: str, as_of: datetime | None) -> Iterator[Run]:
     """Record an attempt: `running` at its start, `completed` or `failed` with the reason at its end.
@@ -57,7 +62,7 @@ def recorded(job_file: str, flow: str, as_of: datetime | None) -> Iterator[Run]:
         JobError: the job file cannot be used; then there is nothing to record it in.
     """
     job = load_job(job_file)
-    run = Run(job, job_file, flow, None if as_of is None else pd.Timestamp(as_of))
+    run = Run(job, job_file, flow, None if as_of is None else _without_zone(pd.Timestamp(as_of)))
     clock = time.monotonic()
     store_run(job, run.record(status="running"))
     try:

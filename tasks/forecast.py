@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.job import Job
 from tasks.model_reference import ModelRef
-from tasks.panel import Moment, PanelRef, read_panel
+from tasks.panel import Moment, PanelRef, read_panel, write_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +58,9 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
 def _write(job: Job, panel: PanelRef, model: ModelRef, forecasts: pd.DataFrame) -> ForecastRef:
     settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns")
     parts = f"{panel.digest}\n{model.name}\n{model.version}\n{settings}"
-    folder = job.workspace_path / "forecasts"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(parts.encode()).hexdigest()[:16]}.parquet"
-    partial = path.with_suffix(".partial")
-    forecasts.to_parquet(partial, index=False)
-    partial.replace(path)
+    name = f"{hashlib.sha256(parts.encode()).hexdigest()[:16]}.parquet"
+    path = job.workspace_path / "forecasts" / name
+    write_parquet(forecasts, path)
     return ForecastRef(
         path=str(path),
         rows=len(forecasts),

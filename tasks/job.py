@@ -148,7 +148,11 @@ class Backtest(Setting):
     """Rolling-origin evaluation on the end of every series."""
 
     windows: Positive = Field(20, description="forecast windows of one horizon each, back to back")
-    models: list[str] = Field([], description="model references scored beside the fine-tuned one; empty: finetune.base")
+    models: list[str] = Field(
+        [],
+        description="model references to score; empty: the job's model and finetune.base; the pipeline scores them "
+        "beside its new version and finetune.base",
+    )
     baselines: list[str] = Field(
         ["naive", "seasonal_naive"],
         description="naive, seasonal_naive (the job's season) or seasonal_naive:N (season of N steps)",

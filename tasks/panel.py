@@ -68,11 +68,8 @@ def write_panel(frame: pd.DataFrame, folder: Path, *, stage: str) -> PanelRef:
         stage: `raw` or `clean`, for the file's name.
     """
     digest = panel_digest(frame)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stage}-{digest}.parquet"
-    partial = path.with_suffix(".partial")
-    frame.to_parquet(partial, index=False)
-    partial.replace(path)
+    write_parquet(frame, path)
     return PanelRef(
         path=str(path),
         digest=digest,
@@ -82,6 +79,14 @@ def write_panel(frame: pd.DataFrame, folder: Path, *, stage: str) -> PanelRef:
         end=frame["timestamp"].max(),
         values=value_columns(frame),
     )
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame whole or not at all; its folder is made when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    frame.to_parquet(partial, index=False)
+    partial.replace(path)
 
 
 def read_panel(panel: PanelRef) -> pd.DataFrame:

@@ -68,3 +68,12 @@ def tiny_model(tmp_path):
     config = Moirai2Config(d_model=64, d_ff=64, num_layers=1, patch_size=8, num_predict_token=2)
     folder = Moirai2Module(config).save_pretrained(tmp_path / "tiny")
     return ModelRef(reference="tiny", name="tiny", version="v1", digest="d1", folder=folder, licence="Apache-2.0")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One open warehouse for tests that keep to a job of their own."""
+    from tasks.warehouse import open_warehouse  # noqa: PLC0415 - see above
+
+    with open_warehouse(f"duckdb:///{tmp_path_factory.mktemp('shared')}/w.duckdb") as warehouse:
+        yield warehouse

@@ -8,27 +8,14 @@ import sys
 import time
 import urllib.request
 
-import pandas as pd
 import pytest
 import torch
 
 from moirai import Moirai2Config, Moirai2Module, hub
 from tasks import mlflow_store, register, tracking
 from tasks.errors import TrackingError
-from tasks.job import job_from_settings
-from tasks.panel import write_panel
 
-
-def make_job(folder, **settings):
-    """A job with what it needs, and the named settings."""
-    needed = {
-        "name": "shop",
-        "source": {"path": "shop.csv"},
-        "columns": {"timestamp": "day", "target": ["sales"]},
-        "frequency": "D",
-        "horizon": 7,
-    }
-    return job_from_settings({**needed, **settings}, folder=folder)
+from .shop import make_job, make_panel
 
 
 @pytest.fixture
@@ -40,9 +27,7 @@ def job(tracking_uri, tmp_path):
 @pytest.fixture
 def panel(tmp_path):
     """A month of one series."""
-    days = pd.date_range("2024-01-01", periods=30)
-    frame = pd.DataFrame({"item_id": "a", "timestamp": days, "sales": 1.0})
-    return write_panel(frame, tmp_path / "panels", stage="clean")
+    return make_panel(tmp_path)
 
 
 @pytest.fixture

@@ -14,15 +14,9 @@ from tasks.errors import WarehouseError
 from tasks.quality import Quarantine
 from tasks.warehouse import RunRecord, observation_rows, open_warehouse
 
-NOW = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - the warehouse's own form of UTC
+from .warehouse_rows import NOW, append, forecasts, observations, upsert
+
 ODD_NAMES = ["o'brien\"; DROP TABLE observations; --", "%s ? :x $1", "größe 流量 🚲", " a\n\tb ", "NULL"]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """One open warehouse for tests that keep to a job of their own."""
-    with open_warehouse(f"duckdb:///{tmp_path_factory.mktemp('shared')}/w.duckdb") as warehouse:
-        yield warehouse
 
 
 @pytest.fixture
@@ -30,37 +24,6 @@ def warehouse(tmp_path):
     """A warehouse that is new and open."""
     with open_warehouse(f"duckdb:///{tmp_path}/w.duckdb") as warehouse:
         yield warehouse
-
-
-def observations(values, item="a", column="y"):
-    """One observation per hour."""
-    hours = pd.date_range("2026-01-01", periods=len(values), freq="h")
-    return pd.DataFrame({"item_id": item, "column_name": column, "timestamp": hours, "value": values})
-
-
-def append(warehouse, frame, known_at=NOW, job="job"):
-    """Append with a digest."""
-    return warehouse.append_observations(job, frame, known_at=known_at, panel_digest="digest")
-
-
-def forecasts(mean=1.0, steps=3, version="1", **quantiles):
-    """A forecast of some hours for each of two series."""
-    origin = pd.Timestamp("2026-02-01")
-    hours = pd.date_range(origin, periods=steps + 1, freq="h")[1:]
-    frame = pd.DataFrame({"item_id": np.repeat(["a", "b"], steps), "timestamp": [*hours, *hours]})
-    return frame.assign(
-        target_name="y",
-        origin=origin,
-        model_name="starter",
-        model_version=version,
-        mean=mean,
-        **quantiles,
-    )
-
-
-def upsert(warehouse, frame, run_id="run", job="job"):
-    """Upsert issued now."""
-    return warehouse.upsert_forecasts(job, frame, issued_at=NOW, run_id=run_id)
 
 
 def scores(values=(0.5, nan)):
