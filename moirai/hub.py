@@ -115,8 +115,10 @@ def save_module(
     weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in module.state_dict().items()}
     partial = folder / (WEIGHTS_FILE + ".partial")
     save_file(weights, partial, metadata={"format": "pt"} | ({"licence": licence} if licence else {}))
-    (folder / CONFIG_FILE).write_text(json.dumps(module.config.to_dict(), indent=2, sort_keys=True), encoding="utf-8")
     partial.chmod(0o644)  # safetensors writes for the owner alone
+    config = folder / (CONFIG_FILE + ".partial")
+    config.write_text(json.dumps(module.config.to_dict(), indent=2, sort_keys=True), encoding="utf-8")
+    config.replace(folder / CONFIG_FILE)
     partial.replace(folder / WEIGHTS_FILE)
     return folder
 

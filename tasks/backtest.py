@@ -30,7 +30,7 @@ from moirai.errors import DataError
 from moirai.evaluation.baselines import season_of, seasonal_naive
 from moirai.evaluation.metrics import Sums, score, seasonal_error
 from moirai.evaluation.windows import origins
-from moirai.forecasting.levels import mean_of_quantiles, quantile_name
+from moirai.forecasting.levels import at_levels, check_levels, mean_of_quantiles, quantile_name
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import Moment, PanelRef, TargetSeries, read_panel, target_series
@@ -173,8 +173,10 @@ def _model(job: Job, model: ModelRef) -> Forecaster:
         forecaster = MoiraiForecast.from_pretrained(
             model.folder, prediction_length=job.horizon, context_length=job.context
         )
-        made = forecaster.predict_arrays([one.history for one in windows], levels=LEVELS)
-        return np.sort(made, axis=1).astype(np.float64)
+        trained = forecaster.quantile_levels
+        check_levels(trained, LEVELS)  # before the work
+        made = np.sort(forecaster.predict_arrays([one.history for one in windows]), axis=1)
+        return at_levels(made, trained, LEVELS).astype(np.float64)
 
     return Forecaster(model.name, model.version, quantiles)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -39,18 +39,14 @@ class Place:
     client: "SyncPrefectClient"
     job_file: Path
 
-    def run(self, program: str, *arguments: str, cwd: Path = ROOT, **changes: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment to its end, in the root of the repository unless told otherwise."""
+    def run(self, program: str, *arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+        """Run a program of this environment in the root of the repository; None takes a variable away."""
+        environment = {name: value for name, value in (self.environment | changes).items() if value is not None}
         return subprocess.run(  # noqa: S603 - our own arguments
-            [BIN / program, *arguments],
-            cwd=cwd,
-            env=self.environment | changes,
-            capture_output=True,
-            text=True,
-            check=False,
+            [BIN / program, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
 
-    def deploy(self, **changes: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, **changes: str | None) -> subprocess.CompletedProcess[str]:
         """Deploy as docs/operations.md says."""
         file = "deployments/prefect.yaml"
         return self.run("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file, **changes)
@@ -83,7 +79,7 @@ def write_job(folder: Path) -> Path:
     return folder / "job.yaml"
 
 
-def wait_for[Answer](ask: Callable[[], Answer], *, seconds: float, what: str) -> Answer:
+def wait_for(ask: Callable[[], Any], *, seconds: float, what: str) -> Any:
     """Ask until the answer is something; fails when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
@@ -93,15 +89,15 @@ def wait_for[Answer](ask: Callable[[], Answer], *, seconds: float, what: str) ->
 
 
 @contextlib.contextmanager
-def process(place: Path, name: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(folder: Path, name: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A Prefect process while the block runs; what it says is shown when the block fails."""
-    log = place / f"{name}.log"
+    log = folder / f"{name}.log"
     # A SIGINT that is ignored here would be ignored there, too, and Prefect stops by sending itself SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with log.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603 - our own arguments
-                [BIN / "prefect", *arguments], cwd=place, env=environment, stdout=output, stderr=subprocess.STDOUT
+                [BIN / "prefect", *arguments], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
     finally:
         signal.signal(signal.SIGINT, before)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from moirai.errors import CheckpointError
-from moirai.hub import load_module, resolve, save_module
+from moirai.hub import BUNDLED, load_module, resolve, save_module
 from moirai.models.moirai2 import Moirai2Module
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -237,3 +237,14 @@ def test_cached_moirai1(cache):
     edit_config(cache("Salesforce/moirai-1.1-R-small"), patch_sizes=[8, 16])
     with pytest.raises(CheckpointError, match=r"Salesforce/moirai-1.1-R-small is a Moirai 1.x"):
         resolve("Salesforce/moirai-1.1-R-small")
+
+
+@pytest.mark.parametrize("name", sorted(BUNDLED))
+def test_bundled_models(name, caplog):
+    """Every bundled model loads without a network and without a warning, under our own licence."""
+    with caplog.at_level(logging.WARNING, logger="moirai"):
+        checkpoint = resolve(name)
+        module = load_module(checkpoint)
+    assert checkpoint.licence == "Apache-2.0"
+    assert all(p.isfinite().all() for p in module.parameters())
+    assert not caplog.messages
