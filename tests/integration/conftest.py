@@ -1,4 +1,4 @@
-"""Services for real: a Prefect server, a work pool and a worker as processes of their own, and a job small enough for them.
+"""Services for real: a Prefect server, a work pool and a worker, each a process, and a job small enough for them.
 
 Everything lies in a temporary folder; every process is stopped by its own handle.
 """
@@ -90,7 +90,7 @@ def wait_for(ask: Callable[[], Any], *, seconds: float, what: str) -> Any:
 
 @contextlib.contextmanager
 def process(folder: Path, name: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Prefect process while the block runs; what it says is shown when the block fails."""
+    """A Prefect process while the block runs; what it said is shown with a test that fails."""
     log = folder / f"{name}.log"
     # A SIGINT that is ignored here would be ignored there, too, and Prefect stops by sending itself SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -103,9 +103,6 @@ def process(folder: Path, name: str, *arguments: str, **environment: str) -> Ite
         signal.signal(signal.SIGINT, before)
     try:
         yield child
-    except BaseException:
-        sys.stderr.write(f"--- {name}\n{log.read_text(errors='replace')[-5000:]}\n")
-        raise
     finally:
         child.terminate()
         try:
@@ -113,6 +110,7 @@ def process(folder: Path, name: str, *arguments: str, **environment: str) -> Ite
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        sys.stderr.write(f"--- {name}\n{log.read_text(encoding='utf-8', errors='replace')[-5000:]}\n")
 
 
 @pytest.fixture(scope="module")
