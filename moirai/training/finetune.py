@@ -105,14 +105,9 @@ class _Watch(pl.Callback):
         else:
             self.since_best += 1
             trainer.should_stop = self.since_best >= self.settings.patience
-        logger.info(
-            "step %d/%d: training loss %.4f, validation loss %.4f%s",
-            point.step,
-            self.settings.max_steps,
-            point.train_loss,
-            loss,
-            " (best)" if self.since_best == 0 else "",
-        )
+        trained = "" if math.isnan(point.train_loss) else f"training loss {point.train_loss:.4f}, "
+        mark = " (best)" if self.since_best == 0 else ""
+        logger.info("step %d/%d: %svalidation loss %.4f%s", point.step, self.settings.max_steps, trained, loss, mark)
         if self.on_step is not None:
             self.on_step(point, self.settings.max_steps)
 
