@@ -99,15 +99,15 @@ class Outcome:
     def _facts(self) -> dict[str, str]:
         run, model = self.run, self.model
         facts = {
-            "run": f"{run.flow} {run.run_id}",
-            "started": f"{run.started_at:%Y-%m-%d %H:%M} UTC",
-            "stands at": str(run.as_of),
+            "Run": f"{run.flow} {run.run_id}",
+            "Started": f"{run.started_at:%Y-%m-%d %H:%M} UTC",
+            "Stands at": str(run.as_of),
         }
         if model:
-            facts["model"] = f"{model.name} version {model.version}"
-            facts["licence"] = model.licence
+            facts["Model"] = f"{model.name} version {model.version}"
+            facts["Licence"] = model.licence
         if self.trained:
-            facts["fine-tuned from"] = f"{self.trained.base.name} version {self.trained.base.version}"
+            facts["Fine-tuned from"] = f"{self.trained.base.name} version {self.trained.base.version}"
         return facts
 
     def _next_steps(self) -> list[str]:
