@@ -6,8 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from moirai.config import MoiraiConfig, MoiraiMoEConfig
-from moirai.distributions.base import Distribution
-from moirai.distributions.config import distribution_from_config
+from moirai.distributions import Distribution, distribution_from_config
 from moirai.layers.multi_size import TokenSizes
 from moirai.layers.parameter_projection import ParameterProjection
 from moirai.layers.scaler import Scaling
