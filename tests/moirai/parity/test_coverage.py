@@ -23,7 +23,12 @@ COVERED = {
     "components/attention_linear_bias.safetensors": ["test_components::test_attention"],
     "components/ffn.safetensors": ["test_components::test_ffn"],
     "components/imputation.safetensors": ["test_components::test_imputation"],
-    "components/losses.safetensors": ["test_components::test_losses"],
+    "components/losses.safetensors": [
+        "test_components::test_losses",
+        "test_losses::test_point_loss",
+        "test_losses::test_rmse",
+        "test_losses::test_nll",
+    ],
     "components/masks.safetensors": ["test_components::test_masks"],
     "components/moe_ffn.safetensors": ["test_components::test_moe_ffn"],
     "components/optim.json": [
@@ -54,6 +59,25 @@ for name in (*(f"1.{n}-R-{size}" for n in (0, 1) for size in ("small", "base", "
     COVERED |= published(f"moirai-{name}")
 for name in ("small", "base"):
     COVERED |= published(f"moirai-moe-1.0-R-{name}")
+for name in (
+    "laplace",
+    "laplace_fixed",
+    "log_normal",
+    "negative_binomial",
+    "normal",
+    "normal_fixed",
+    "normal_fixed_05",
+    "pareto",
+    "pareto_fixed",
+    "student_t",
+):
+    COVERED[f"components/distribution_{name}.safetensors"] = [
+        f"test_distributions::test_{test}" for test in ("parameters", "domain_maps", "law", "affine")
+    ]
+for name in ("mixture_other", "mixture_standard"):
+    COVERED[f"components/distribution_{name}.safetensors"] = [
+        f"test_distributions::test_mixture_{test}" for test in ("parameters", "law", "gradients", "sampling", "affine")
+    ]
 FORECAST_TESTS = ("token_layout", "first_forward", "second_forward", "quantiles")
 for name in (
     "single_uni",
