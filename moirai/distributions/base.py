@@ -93,6 +93,7 @@ class Distribution(ABC):
         exact = self.icdf(probability)
         return exact, exact
 
+    @torch.no_grad()
     def quantile(self, levels: Float[Tensor, "quantile"]) -> Numbers:
         """Quantiles of every law, `[quantile, *batch]`, without gradient and without sampling.
 
@@ -112,12 +113,11 @@ class DistributionFamily(ABC):
 
     def __post_init__(self) -> None:
         for name, value in self.constants.items():
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not 0 < value < math.inf:
+            if not 0 < value < math.inf:
                 raise ConfigError(f"{name} of {self.target} must be a positive number, not {value!r}")
 
     @property
-    def constants(self) -> dict[str, float]:
+    def constants(self) -> dict[str, float | int]:
         """Parameters that are the same everywhere."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 

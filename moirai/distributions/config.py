@@ -36,7 +36,7 @@ KNOWN = {PREFIX + family.target: family for family in FAMILIES} | {
 }
 
 
-def distribution_from_config(settings: Mapping[str, Any]) -> DistributionFamily:
+def distribution_from_config(settings: Any) -> DistributionFamily:
     """The family that a `distr_output` mapping describes; `to_config` of the family gives it back.
 
     Args:
@@ -62,4 +62,7 @@ def distribution_from_config(settings: Mapping[str, Any]) -> DistributionFamily:
         if not isinstance(components, list | tuple):
             raise ConfigError(f"components of {target} must be a list of distributions, not {components!r}")
         return MixtureFamily(components=tuple(distribution_from_config(one) for one in components))
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{name} of {target} must be a positive number, not {value!r}")
     return family(**given)

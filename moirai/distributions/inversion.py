@@ -88,9 +88,10 @@ def _quantile(blend: Blend, level: Float[Tensor, "point"]) -> Float[Tensor, "poi
     if not smooth.laws:
         return whole
     rest = level - lattice.cdf(whole - 1)  # what the smooth laws must reach below the whole number
-    index = (smooth.cdf(whole) >= rest).nonzero()[:, 0]  # elsewhere it is the jump that passes the level
+    is_beyond = whole >= LARGEST_WHOLE
+    index = (is_beyond | (smooth.cdf(whole) >= rest)).nonzero()[:, 0]  # elsewhere the jump passes the level
     after = torch.where(whole > 0, torch.maximum(low, whole - 1), low)
-    before = torch.minimum(high, whole)
+    before = torch.where(is_beyond, high, torch.minimum(high, whole))
     root = _root(smooth.take(index), rest[index], after[index], before[index])
     return whole.index_copy(0, index, root)
 

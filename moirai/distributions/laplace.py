@@ -71,4 +71,4 @@ class LaplaceFixedScaleFamily(MappedFamily):
     maps: ClassVar = {"loc": real}
     makes = Laplace
 
-    scale: float = 1e-3
+    scale: float | int = 1e-3

@@ -121,7 +121,7 @@ class MixtureFamily(DistributionFamily):
             raise ConfigError("components of a mixture must be one or more distributions that are no mixtures")
 
     @property
-    def constants(self) -> dict[str, float]:
+    def constants(self) -> dict[str, float | int]:
         """None of its own."""
         return {}
 

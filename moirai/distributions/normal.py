@@ -75,4 +75,4 @@ class NormalFixedScaleFamily(MappedFamily):
     maps: ClassVar = {"loc": real}
     makes = Normal
 
-    scale: float = 1e-3
+    scale: float | int = 1e-3

@@ -78,4 +78,4 @@ class ParetoFixedAlphaFamily(MappedFamily):
     maps: ClassVar = {"scale": positive}
     makes = Pareto
 
-    alpha: float = 3.0
+    alpha: float | int = 3.0
