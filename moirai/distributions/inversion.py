@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from moirai.distributions.base import Distribution, Numbers
@@ -33,6 +33,12 @@ class Blend:
 
     weights: Float[Tensor, "law point"]
     laws: tuple[Distribution, ...]
+
+    @property
+    def is_defined(self) -> Bool[Tensor, "point"]:
+        """Where no parameter is NaN."""
+        parameters = [parameter for law in self.laws for parameter in law.parameters]
+        return ~torch.stack([*self.weights, *parameters]).isnan().any(0)
 
     def cdf(self, value: Float[Tensor, "point"]) -> Float[Tensor, "point"]:
         """Σ w_k F_k(y)."""
@@ -68,6 +74,9 @@ def invert(laws: Sequence[Distribution], weights: Float[Tensor, "*batch law"], p
         laws: share the batch of the weights.
         weights: sum to 1.
         probability: inside (0, 1); broadcasts against the batch.
+
+    Returns:
+        NaN where a parameter is NaN.
     """
     shape = torch.broadcast_shapes(probability.shape, weights.shape[:-1])
     flat_laws = tuple(law.map(lambda parameter: parameter.double().expand(shape).flatten()) for law in laws)
@@ -76,6 +85,7 @@ def invert(laws: Sequence[Distribution], weights: Float[Tensor, "*batch law"], p
     level = probability.double().expand(shape).flatten()
     places = torch.arange(len(level), device=level.device).split(BLOCK[level.device.type == "cpu"])
     found = torch.cat([_quantile(blend.take(block), level[block]) for block in places])
+    found = torch.where(blend.is_defined, found, torch.nan)
     return found.reshape(shape).to(weights.dtype)
 
 
@@ -112,7 +122,7 @@ def _first_whole(blend: Blend, level: Float[Tensor, "point"], low: Float[Tensor,
         found = found | hit
         stride = 2 * stride
         result[place] = reached
-        going = (~found | (reached - below > 1)).nonzero()[:, 0]
+        going = ((~found & (reached < LARGEST_WHOLE)) | (reached - below > 1)).nonzero()[:, 0]
         if 2 * len(going) < len(place):  # leave out what is found
             blend = blend.take(going)
             below, reached, found, level, place = (one[going] for one in (below, reached, found, level, place))

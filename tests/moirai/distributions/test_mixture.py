@@ -120,6 +120,27 @@ def test_quantiles_do_not_depend_on_neighbours(make_law):
     assert torch.allclose(law.quantile(levels)[:, 17:18], alone, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("place", [(0, "df"), (0, "loc"), (2, "total_count"), (2, "logits"), (3, "scale")])
+def test_undefined_parameters(make_law, place):
+    """A NaN among the parameters makes that law's quantiles NaN, ends, and leaves its neighbours alone."""
+    law, levels = make_law("standard", 3), torch.tensor([0.1, 0.9])
+    expected = law.quantile(levels)
+    component, name = place
+    getattr(law.components[component], name)[1] = float("nan")
+    quantiles = law.quantile(levels)
+    assert quantiles[:, 1].isnan().all()
+    assert torch.allclose(quantiles[:, [0, 2]], expected[:, [0, 2]], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3)])
+def test_batches_without_axes_or_members(family_named, shape):
+    """A single law without batch axes and an empty batch work."""
+    raw = {name: torch.zeros(*shape, 1) for name in ("df", "loc", "scale")}
+    law = family_named("StudentTOutput").distribution(raw)
+    assert law.quantile(torch.tensor([0.1, 0.5])).shape == (2, *shape)
+    assert law.sample(3).shape == (3, *shape)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.1, float("nan")])
 def test_impossible_level(make_law, level):
     """Levels at or beyond the ends are refused."""
