@@ -7,26 +7,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moirai.config import Moirai2Config
+    from moirai.config import Moirai2Config, MoiraiConfig, MoiraiMoEConfig
     from moirai.errors import MoiraiError
     from moirai.forecasting.forecast import MoiraiForecast
+    from moirai.models.moirai1 import MoiraiModule
     from moirai.models.moirai2 import Moirai2Module
+    from moirai.models.moirai_moe import MoiraiMoEModule
     from moirai.training.finetune_module import MoiraiFinetuneModule
 
 _HOMES = {
     "Moirai2Config": "moirai.config",
     "Moirai2Module": "moirai.models.moirai2",
+    "MoiraiConfig": "moirai.config",
     "MoiraiError": "moirai.errors",
     "MoiraiFinetuneModule": "moirai.training.finetune_module",
     "MoiraiForecast": "moirai.forecasting.forecast",
+    "MoiraiMoEConfig": "moirai.config",
+    "MoiraiMoEModule": "moirai.models.moirai_moe",
+    "MoiraiModule": "moirai.models.moirai1",
 }
 
 __all__ = [
     "Moirai2Config",
     "Moirai2Module",
+    "MoiraiConfig",
     "MoiraiError",
     "MoiraiFinetuneModule",
     "MoiraiForecast",
+    "MoiraiMoEConfig",
+    "MoiraiMoEModule",
+    "MoiraiModule",
 ]
 
 

@@ -2,9 +2,10 @@
 
 In: `starter` (bundled), a folder with `config.json` and `model.safetensors`, or a hub id
 (`Salesforce/moirai-2.0-R-small`, optionally `@revision`). Out: a `Checkpoint` (folder,
-configuration, licence, digest) and from it a module. Fails with `CheckpointError`: no such folder,
-not in the cache while offline, hub out of reach, a file missing or damaged, a tensor of the wrong
-name or shape, another architecture. Only safetensors are read, never a pickle.
+configuration, licence, digest) and from it a module of the family that the configuration tells.
+Fails with `CheckpointError`: no such folder, not in the cache while offline, hub out of reach, a
+file missing or damaged, a tensor of the wrong name or shape, another family than the one needed.
+Only safetensors are read, never a pickle.
 """
 
 import hashlib
@@ -14,19 +15,30 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from moirai.config import Moirai2Config
+from moirai.config import AnyConfig, Moirai2Config, MoiraiConfig, MoiraiMoEConfig, config_from_dict
 from moirai.errors import CheckpointError, ConfigError
+from moirai.models.moirai1 import MoiraiModule
 from moirai.models.moirai2 import Moirai2Module
+from moirai.models.moirai_moe import MoiraiMoEModule
+from moirai.models.pretrained import PretrainedModule
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 BUNDLED = {"starter": Path(__file__).parent / "starter"}
 OWN_LICENCE = "Apache-2.0"
 SALESFORCE_LICENCE = "CC-BY-NC-4.0"
+MODULES: dict[type[AnyConfig], type[PretrainedModule]] = {
+    MoiraiConfig: MoiraiModule,
+    MoiraiMoEConfig: MoiraiMoEModule,
+    Moirai2Config: Moirai2Module,
+}
+LARGE = 200_000_000  # bytes of weights, from which drawing initial ones takes longer than the imports of "meta"
+
+ModuleT = TypeVar("ModuleT", bound=PretrainedModule)
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +49,7 @@ class Checkpoint:
 
     reference: str  # what the user wrote
     folder: Path
-    config: Moirai2Config
+    config: AnyConfig
     licence: str  # SPDX name, or "unknown"
 
     @cached_property
@@ -70,8 +82,26 @@ def resolve(reference: str | Path) -> Checkpoint:
     return _read(text, _download(text), licence=_hub_licence(text))
 
 
-def load_module(checkpoint: Checkpoint) -> Moirai2Module:
-    """Build the module and load its weights strictly.
+def load_as(checkpoint: Checkpoint, family: type[ModuleT]) -> ModuleT:
+    """Load a checkpoint that must be of one family.
+
+    Raises:
+        CheckpointError: it is of another family, or see `load_module`.
+    """
+    found = MODULES[type(checkpoint.config)]
+    if not issubclass(found, family):
+        needed = " or ".join(config.FAMILY for config, module in MODULES.items() if issubclass(module, family))
+        raise CheckpointError(
+            f"model {checkpoint.reference} is a {checkpoint.config.FAMILY} checkpoint, where a {needed} one is needed; "
+            f"{found.__name__} loads it"
+        )
+    module = load_module(checkpoint)
+    assert isinstance(module, family), "the module's class follows from the configuration's"
+    return module
+
+
+def load_module(checkpoint: Checkpoint) -> PretrainedModule:
+    """Build the module of the checkpoint's family and load its weights strictly.
 
     Raises:
         CheckpointError: the weights are damaged or do not fit the configuration.
@@ -84,17 +114,17 @@ def load_module(checkpoint: Checkpoint) -> Moirai2Module:
         weights = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}); fetch or save the model again") from error
-    with torch.random.fork_rng(devices=[]):  # on "meta" it would take a second of imports
-        module = Moirai2Module(checkpoint.config)
-    _check_weights(path, weights, module)
-    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
+    module = _build(checkpoint, large=path.stat().st_size > LARGE)
+    expected = module.state_dict()
+    _check_weights(path, weights, expected)
+    module.load_state_dict({name: weights[name].to(expected[name].dtype) for name in expected}, assign=True)
     if checkpoint.licence == SALESFORCE_LICENCE:
         logger.warning("%s is licensed %s: not for commercial use", checkpoint.reference, checkpoint.licence)
     return module.eval()
 
 
 def save_module(
-    module: Moirai2Module,
+    module: PretrainedModule,
     folder: Path,
     *,
     licence: str | None = None,
@@ -107,12 +137,16 @@ def save_module(
         folder: created when missing.
         licence: recorded in the weights' header, so that a fine-tuned model keeps the licence of
             its base.
-        dtype: of the stored tensors; they are widened to float32 when loaded.
+        dtype: of the stored parameters; they are widened to float32 when loaded. Buffers keep theirs.
     """
     from safetensors.torch import save_file  # noqa: PLC0415 - see above
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in module.state_dict().items()}
+    buffers = {name for name, _ in module.named_buffers()}
+    weights = {
+        name: tensor.detach().to("cpu", tensor.dtype if name in buffers else dtype).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
     partial = folder / (WEIGHTS_FILE + ".partial")
     save_file(weights, partial, metadata={"format": "pt"} | ({"licence": licence} if licence else {}))
     partial.chmod(0o644)  # safetensors writes for the owner alone
@@ -133,11 +167,7 @@ def _read(reference: str, folder: Path, *, licence: str) -> Checkpoint:
         settings: Any = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise CheckpointError(f"model {reference}: {folder / CONFIG_FILE} is no JSON object")
-        if "patch_sizes" in settings:
-            raise CheckpointError(
-                f"model {reference} is a Moirai 1.x or Moirai-MoE checkpoint; this version loads Moirai 2.0 only"
-            )
-        config = Moirai2Config.from_dict(settings)
+        config = config_from_dict(settings)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"model {reference}: {folder / CONFIG_FILE} is not valid JSON: {error}") from error
     except (ConfigError, TypeError) as error:
@@ -145,8 +175,16 @@ def _read(reference: str, folder: Path, *, licence: str) -> Checkpoint:
     return Checkpoint(reference, folder, config, licence)
 
 
-def _check_weights(path: Path, weights: dict[str, torch.Tensor], module: Moirai2Module) -> None:
-    expected = module.state_dict()
+def _build(checkpoint: Checkpoint, *, large: bool) -> PretrainedModule:
+    """The module with arbitrary weights; a large one without memory behind them."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta" if large else "cpu"):
+            return MODULES[type(checkpoint.config)](checkpoint.config)
+    except ConfigError as error:
+        raise CheckpointError(f"model {checkpoint.reference}: {error}") from error
+
+
+def _check_weights(path: Path, weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     if missing := sorted(set(expected) - set(weights)):
         raise CheckpointError(f"{path} lacks the tensor {missing[0]!r}; it does not fit its {CONFIG_FILE}")
     if unknown := sorted(set(weights) - set(expected)):

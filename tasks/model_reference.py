@@ -13,6 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
+from moirai.errors import CheckpointError
 from tasks.errors import TrackingError
 from tasks.job import Job
 from tasks.mlflow_model import checkpoint_folder
@@ -64,10 +65,15 @@ def resolve_model(job: Job, reference: str) -> ModelRef:
         client = connect(job)
         return version_ref(job, client, _find_version(job, client, reference), reference)
     from moirai import hub  # noqa: PLC0415 - brings torch
+    from moirai.config import Moirai2Config  # noqa: PLC0415 - see above
 
     folder = job.resolve(reference)
     is_folder = reference not in hub.BUNDLED and (folder.is_dir() or reference.startswith((".", "~", "/")))
     checkpoint = hub.resolve(folder if is_folder else reference)
+    if not isinstance(checkpoint.config, Moirai2Config):
+        raise CheckpointError(
+            f"model {reference} is a {checkpoint.config.FAMILY} checkpoint; jobs take Moirai 2.0 only yet"
+        )
     return ModelRef(
         reference=reference,
         name=folder.name if is_folder else reference.partition("@")[0],

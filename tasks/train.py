@@ -129,13 +129,14 @@ def _train(
     on_step: "Callable[[CurvePoint, int], None] | None",
 ) -> TrainResult:
     """Fine-tune and write the checkpoint, whole or not at all."""
-    from moirai.hub import load_module, resolve, save_module  # noqa: PLC0415 - torch waits until needed
+    from moirai.hub import load_as, resolve, save_module  # noqa: PLC0415 - torch waits until needed
+    from moirai.models.moirai2 import Moirai2Module  # noqa: PLC0415 - see above
     from moirai.training.finetune import FinetuneSettings, finetune  # noqa: PLC0415 - so does Lightning
 
     settings = job.finetune
     logger.info("fine-tuning %s, at most %d steps", base.name, settings.max_steps)
     result = finetune(
-        load_module(resolve(base.folder)),
+        load_as(resolve(base.folder), Moirai2Module),
         values,
         FinetuneSettings(context=job.context, horizon=job.horizon, **settings.model_dump(exclude={"base"})),
         on_step=on_step,

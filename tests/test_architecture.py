@@ -62,9 +62,13 @@ def test_public_names():
     assert moirai.__all__ == [
         "Moirai2Config",
         "Moirai2Module",
+        "MoiraiConfig",
         "MoiraiError",
         "MoiraiFinetuneModule",
         "MoiraiForecast",
+        "MoiraiMoEConfig",
+        "MoiraiMoEModule",
+        "MoiraiModule",
     ]
     assert all(getattr(moirai, name).__name__ == name for name in moirai.__all__)
     assert (ROOT / "moirai" / "py.typed").exists()

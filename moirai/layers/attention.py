@@ -2,8 +2,8 @@
 
 What all layers share is computed once per forward: `AttentionPattern` holds the mask, the
 same-variate relation and the rotary tables. Two savings that change no number: where every sample
-has a single variate the variate bias is one constant per row of the softmax and cancels; where no
-mask is needed beyond causality the fused causal kernel is used.
+has a single variate the variate bias is one constant per row of the softmax and cancels; where a
+row is one sample no mask is needed, or none beyond the causal order of the fused kernel.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def packed_mask(
 
     That is: in the same sample and, given time ids, at a time not later.
     """
-    mask = sample_id[:, :, None] == sample_id[:, None, :]
+    mask = _same(sample_id)
     if time_id is not None:
         mask = mask & (time_id[:, None, :] <= time_id[:, :, None])
     return mask
@@ -34,10 +34,30 @@ def packed_mask(
 class AttentionPattern:
     """What every layer of one forward pass shares."""
 
-    mask: Bool[Tensor, "batch 1 seq seq"] | None  # None: plain causal order of the row
+    mask: Bool[Tensor, "batch 1 seq seq"] | None  # None: every key is seen, or those up to the query: see is_causal
     same_variate: Bool[Tensor, "batch 1 seq seq"] | None  # None: one variate per sample, the bias cancels
     cos: Float[Tensor, "batch 1 seq half"]
     sin: Float[Tensor, "batch 1 seq half"]
+    is_causal: bool = False  # instead of a mask: the order of the row is the order of time
+
+    @classmethod
+    def same_sample(
+        cls,
+        sample_id: Int[Tensor, "batch seq"],
+        time_id: Int[Tensor, "batch seq"],
+        variate_id: Int[Tensor, "batch seq"],
+        *,
+        head_dim: int,
+    ) -> "AttentionPattern":
+        """Pattern of Moirai 1.x: a token sees its whole sample."""
+        tables = rotary_table(time_id, _rotated(head_dim))
+        mask = None if _is_constant(sample_id) else packed_mask(sample_id)[:, None]
+        if _is_constant(variate_id):
+            return cls(mask, None, *tables)
+        same_variate = _same(variate_id)[:, None]
+        if mask is not None and bool((same_variate | ~mask).all()):
+            return cls(mask, None, *tables)
+        return cls(mask, same_variate, *tables)
 
     @classmethod
     def causal(
@@ -49,14 +69,29 @@ class AttentionPattern:
         head_dim: int,
     ) -> "AttentionPattern":
         """Pattern of Moirai-MoE and Moirai 2.0."""
-        cos, sin = rotary_table(time_id, head_dim // 2 // 2 * 2)
-        same_variate = (variate_id[:, :, None] == variate_id[:, None, :])[:, None]
+        tables = rotary_table(time_id, _rotated(head_dim))
+        same_variate = _same(variate_id)[:, None]
         mask = packed_mask(sample_id, time_id)[:, None]
         if bool((same_variate | ~mask).all()):
-            one_sample = bool((sample_id == sample_id[:, :1]).all())
             rising = bool((time_id[:, 1:] > time_id[:, :-1]).all())
-            return cls(None if one_sample and rising else mask, None, cos, sin)
-        return cls(mask, same_variate, cos, sin)
+            if rising and _is_constant(sample_id):
+                return cls(None, None, *tables, is_causal=True)
+            return cls(mask, None, *tables)
+        return cls(mask, same_variate, *tables)
+
+
+def _rotated(head_dim: int) -> int:
+    """Dimensions of a head that carry positions: half of them, in pairs."""
+    return head_dim // 2 // 2 * 2
+
+
+def _same(ids: Int[Tensor, "batch seq"]) -> Bool[Tensor, "batch seq seq"]:
+    return ids[:, :, None] == ids[:, None, :]
+
+
+def _is_constant(ids: Int[Tensor, "batch seq"]) -> bool:
+    """Whether every row has one id only."""
+    return bool((ids == ids[:, :1]).all())
 
 
 class VariateBias(nn.Module):
@@ -115,7 +150,7 @@ class GroupedQueryAttention(nn.Module):
             key.to(query.dtype),
             value.to(query.dtype),
             attn_mask=self._bias(pattern, query.dtype),
-            is_causal=pattern.mask is None,
+            is_causal=pattern.is_causal,
             dropout_p=self.dropout if self.training else 0.0,
             enable_gqa=self.num_groups != self.num_heads,
         )
@@ -126,7 +161,7 @@ class GroupedQueryAttention(nn.Module):
 
     def _bias(self, pattern: AttentionPattern, dtype: torch.dtype) -> Tensor | None:
         """Additive mask of the fused kernel: variate bias, minus infinity where not admissible."""
-        if pattern.same_variate is None or pattern.mask is None:
+        if pattern.same_variate is None:
             return pattern.mask
         bias = self.var_attn_bias(pattern.same_variate).to(dtype)
-        return bias.masked_fill(~pattern.mask, float("-inf"))
+        return bias if pattern.mask is None else bias.masked_fill(~pattern.mask, float("-inf"))

@@ -5,13 +5,40 @@ token, float32. Sums are gathered per group with one scatter, in float64: O(toke
 of all pairs.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from moirai.tokens import group_index, group_sum
+from moirai.tokens import PackedTokens, group_index, group_sum
 
 MINIMUM_SCALE = 1e-5  # added to the variance, so the smallest scale is its square root
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Location and scale of every token."""
+
+    loc: Float[Tensor, "batch seq 1"]
+    scale: Float[Tensor, "batch seq 1"]
+
+    @classmethod
+    def of(cls, tokens: PackedTokens, *, enabled: bool = True) -> "Scaling":
+        """Statistics of the observed values outside the forecast window; 0 and 1 if not `enabled`."""
+        if not enabled:
+            zero = torch.zeros_like(tokens.target[..., :1])
+            return cls(zero, zero + 1)
+        visible = tokens.observed_mask & ~tokens.prediction_mask[..., None]
+        return cls(*standard_scale(tokens.target, visible, tokens.sample_id, tokens.variate_id))
+
+    def apply(self, target: Float[Tensor, "batch seq patch"]) -> Float[Tensor, "batch seq patch"]:
+        """Standardised values; missing ones hold filler, which is moved and scaled as well."""
+        return (target - self.loc) / self.scale
+
+    def select(self, index: Int[Tensor, "chosen"]) -> "Scaling":
+        """The tokens at these positions of every row."""
+        return Scaling(self.loc.index_select(1, index), self.scale.index_select(1, index))
 
 
 def standard_scale(

@@ -6,20 +6,22 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from moirai.layers.multi_size import MultiSize
+
 BETAS = (0.9, 0.98)
 EPS = 1e-6
 WEIGHT_DECAY = 0.1
 
 
 def adamw(module: nn.Module, *, learning_rate: float, weight_decay: float = WEIGHT_DECAY) -> torch.optim.AdamW:
-    """AdamW that decays the weights of linear layers only: no biases, norms or embeddings.
+    """AdamW that decays the weights of linear layers and projections: no biases, norms or embeddings.
 
     Args:
         module: parameters that do not require a gradient are left out.
         learning_rate: peak rate.
-        weight_decay: decay of the linear layers' weights.
+        weight_decay: decay of those weights.
     """
-    decayed = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Linear)}
+    decayed = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Linear | MultiSize)}
     trained = {name: p for name, p in sorted(module.named_parameters()) if p.requires_grad}
     groups = [
         {

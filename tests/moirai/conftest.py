@@ -11,8 +11,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from moirai.config import Moirai2Config
+from moirai.config import Moirai2Config, MoiraiConfig, MoiraiMoEConfig
+from moirai.models.distribution_module import DistributionModule
+from moirai.models.moirai1 import MoiraiModule
 from moirai.models.moirai2 import Moirai2Module
+from moirai.models.moirai_moe import MoiraiMoEModule
 from moirai.tokens import PackedTokens
 
 PARITY = Path(__file__).parents[1] / "parity"
@@ -61,12 +64,29 @@ def make_module() -> Callable[..., Moirai2Module]:
 
     def make(**settings: Any) -> Moirai2Module:
         tiny = {"d_model": 64, "d_ff": 32, "num_layers": 2, "patch_size": 4, "num_predict_token": 2}
-        generator = torch.Generator().manual_seed(0)
-        module = Moirai2Module(Moirai2Config(**(tiny | settings)))
-        for parameter in module.parameters():
-            drawn = torch.randn(parameter.shape, generator=generator)
-            parameter.data = drawn * 0.15 + (parameter.dim() == 1)
-        return module.eval()
+        return with_random_weights(Moirai2Module(Moirai2Config(**(tiny | settings))))
+
+    return make
+
+
+def with_random_weights(module):
+    """The module, every parameter of which was drawn anew."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        drawn = torch.randn(parameter.shape, generator=generator)
+        parameter.data = drawn * 0.15 + (parameter.dim() == 1)
+    return module.eval()
+
+
+@pytest.fixture(scope="session")
+def make_distribution_module() -> Callable[..., DistributionModule]:
+    """Make a tiny module of Moirai 1.x, or of Moirai-MoE, whose every parameter is random."""
+
+    def make(family: str, **settings: Any) -> DistributionModule:
+        tiny = {"d_model": 64, "num_layers": 2, "patch_sizes": (4, 6, 9)} | settings
+        if family == "moirai":
+            return with_random_weights(MoiraiModule(MoiraiConfig(**tiny)))
+        return with_random_weights(MoiraiMoEModule(MoiraiMoEConfig(**({"d_ff": 16} | tiny))))
 
     return make
 

@@ -1,10 +1,11 @@
 """The frozen configuration and its checks."""
 
+import json
 from dataclasses import FrozenInstanceError
 
 import pytest
 
-from moirai.config import Moirai2Config
+from moirai.config import STANDARD_MIXTURE, Moirai2Config, MoiraiConfig, MoiraiMoEConfig, config_from_dict
 from moirai.errors import ConfigError
 
 TINY = {"d_model": 128, "d_ff": 32, "num_layers": 1, "patch_size": 8}
@@ -68,3 +69,69 @@ def test_missing_fields(field):
     """A missing field is named."""
     with pytest.raises(ConfigError, match=f"'{field}' is missing"):
         Moirai2Config.from_dict({name: value for name, value in TINY.items() if name != field})
+
+
+WIDTHS = {"d_model": 128, "num_layers": 1}
+STUDENT_T = {"_target_": "uni2ts.distribution.student_t.StudentTOutput"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "family"),
+    [
+        (TINY, Moirai2Config),
+        (WIDTHS | {"patch_sizes": [8, 16]}, MoiraiConfig),
+        (WIDTHS | {"distr_output": STUDENT_T}, MoiraiConfig),
+        (WIDTHS | {"patch_sizes": [8, 16], "d_ff": 32}, MoiraiMoEConfig),
+    ],
+)
+def test_family_of_a_mapping(settings, family):
+    """The fields of a configuration tell its family, and survive being written and read back."""
+    config = config_from_dict(settings)
+    assert type(config) is family
+    assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(("d_model", "d_ff"), [(64, 176), (384, 1024), (768, 2048), (1024, 2736)])
+def test_derived_width(d_model, d_ff):
+    """The feed-forward of Moirai 1.x follows from its width."""
+    config = MoiraiConfig(d_model=d_model, num_layers=1)
+    assert (config.d_ff, config.num_heads, config.max_patch_size) == (d_ff, d_model // 64, 128)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (500,), (5, 7, 250, 500), (64, 8, 16), tuple(range(5, 501))])
+def test_any_patch_sizes(sizes):
+    """Any different patch sizes will do, in any order."""
+    config = config_from_dict(WIDTHS | {"patch_sizes": list(sizes)})
+    assert (config.patch_sizes, config.max_patch_size) == (sizes, max(sizes))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("patch_sizes", [], "different whole numbers"),
+        ("patch_sizes", [8, 8], "different whole numbers"),
+        ("patch_sizes", [0, 8], "different whole numbers"),
+        ("distr_output", {"_target_": "os.system"}, "must name its class"),
+        ("distr_output", {}, "must name its class"),
+        ("distr_output", STANDARD_MIXTURE | {"components": 3}, "must be a list"),
+        ("distr_output", STANDARD_MIXTURE | {"components": [{"scale": 1}]}, "must name its class"),
+        ("d_model", 100, "multiple of 64"),
+        ("d_ff", 0, "at least 1"),
+        ("quantile_levels", [0.5], "unknown field 'quantile_levels' in a Moirai 1.x config"),
+    ],
+)
+def test_impossible_values_of_other_families(field, value, says):
+    """An impossible value is refused by an error that names the field and the rule."""
+    with pytest.raises(ConfigError, match=says) as caught:
+        config_from_dict(WIDTHS | {"patch_sizes": [8, 16]} | {field: value})
+    assert field in str(caught.value)
+
+
+def test_distribution_is_copied():
+    """A mapping that changes after the configuration was made does not change the configuration."""
+    given = {"_target_": STANDARD_MIXTURE["_target_"], "components": [dict(STUDENT_T)]}
+    config = MoiraiConfig(**WIDTHS, distr_output=given)
+    given["components"].clear()
+    config.to_dict()["distr_output"]["components"].clear()
+    assert config.distr_output["components"] == [STUDENT_T]
+    assert hash(config) == hash(MoiraiConfig(**WIDTHS, distr_output=config.distr_output))

@@ -162,7 +162,8 @@ def test_weights_that_do_not_fit(folder, change, says):
         ('{"d_model": 64, "heads": 3}', "unknown field 'heads'"),
         ('{"d_model": 65, "d_ff": 1, "num_layers": 1, "patch_size": 1}', "multiple of 64"),
         ('{"d_model": "64", "d_ff": 1, "num_layers": 1, "patch_size": 1}', "d_model"),
-        ('{"patch_sizes": [8, 16], "d_model": 64}', "Moirai 1.x or Moirai-MoE checkpoint"),
+        ('{"patch_sizes": [8, 16], "d_model": 64}', "field 'num_layers' is missing in a Moirai 1.x config"),
+        ('{"patch_sizes": [8, 8], "d_model": 64, "d_ff": 8, "num_layers": 1}', "patch_sizes must be different"),
     ],
 )
 def test_bad_config(folder, text, says):
@@ -232,13 +233,6 @@ def test_other_hub_models(cache, caplog):
     assert not caplog.messages
 
 
-def test_cached_moirai1(cache):
-    """A cached model of another family is refused by name."""
-    edit_config(cache("Salesforce/moirai-1.1-R-small"), patch_sizes=[8, 16])
-    with pytest.raises(CheckpointError, match=r"Salesforce/moirai-1.1-R-small is a Moirai 1.x"):
-        resolve("Salesforce/moirai-1.1-R-small")
-
-
 @pytest.mark.parametrize("name", sorted(BUNDLED))
 def test_bundled_models(name, caplog):
     """Every bundled model loads without a network and without a warning, under our own licence."""
@@ -248,3 +242,52 @@ def test_bundled_models(name, caplog):
     assert checkpoint.licence == "Apache-2.0"
     assert all(p.isfinite().all() for p in module.parameters())
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("family", ["moirai", "moirai_moe"])
+def test_other_families(make_distribution_module, cache, tiny, tmp_path, family):
+    """A reference leads to the family of its configuration; asking for another one says which class loads it."""
+    module = make_distribution_module(family)
+    folder = module.save_pretrained(tmp_path / family)
+    again = type(module).from_pretrained(folder)
+    assert again.config == module.config
+    assert all(torch.equal(again.state_dict()[name], x) for name, x in module.state_dict().items())
+    with pytest.raises(
+        CheckpointError, match=rf"is a {module.config.FAMILY} checkpoint, where a Moirai 2.0 one"
+    ) as error:
+        Moirai2Module.from_pretrained(folder)
+    assert f"{type(module).__name__} loads it" in str(error.value)
+    cache("someone/model")
+    with pytest.raises(CheckpointError, match=r"someone/model is a Moirai 2.0 checkpoint"):
+        type(module).from_pretrained("someone/model")
+    assert tiny.config == resolve("someone/model").config
+
+
+def test_centroids_keep_their_precision(make_distribution_module, tmp_path):
+    """Centroids stay in float64, whatever the type that the weights are stored in."""
+    module = make_distribution_module("moirai_moe")
+    save_module(module, tmp_path, dtype=torch.bfloat16)
+    again = load_module(resolve(tmp_path))
+    assert again.encoder.centroid.dtype == torch.float64
+    assert torch.equal(again.encoder.centroid, module.encoder.centroid)
+    assert again.in_proj.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("family", ["moirai", "moirai_moe"])
+def test_large_checkpoints(make_distribution_module, tmp_path, monkeypatch, family):
+    """A large checkpoint is built without drawing weights first, and ends up the same."""
+    monkeypatch.setattr("moirai.hub.LARGE", 0)
+    module = make_distribution_module(family)
+    again = load_module(resolve(module.save_pretrained(tmp_path)))
+    assert {x.device.type for x in (*again.parameters(), *again.buffers())} == {"cpu"}
+    assert all(p.requires_grad for p in again.parameters())
+    assert all(torch.equal(again.state_dict()[name], x) for name, x in module.state_dict().items())
+
+
+def test_unknown_distribution(make_distribution_module, tmp_path):
+    """A head that this version does not know is refused with the model's name; nothing is imported by name."""
+    folder = make_distribution_module("moirai").save_pretrained(tmp_path)
+    edit_config(folder, distr_output={"_target_": "uni2ts.distribution.other.OtherOutput"})
+    with pytest.raises(CheckpointError, match=r"OtherOutput") as error:
+        load_module(resolve(folder))
+    assert str(folder) in str(error.value)

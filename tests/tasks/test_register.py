@@ -11,7 +11,8 @@ import urllib.request
 import pytest
 import torch
 
-from moirai import Moirai2Config, Moirai2Module, hub
+from moirai import Moirai2Config, Moirai2Module, MoiraiConfig, MoiraiModule, hub
+from moirai.errors import CheckpointError
 from tasks import mlflow_store, register, tracking
 from tasks.errors import TrackingError
 
@@ -298,3 +299,13 @@ def test_a_server_keeps_versions_and_hands_them_out(server, panel, tmp_path):
     shutil.rmtree(tmp_path / "kept")
     shutil.rmtree(job.workspace_path / "models")
     assert register.register_model(job, **training).version == "2"
+
+
+def test_a_model_of_another_family_is_refused_before_any_work(job, tmp_path):
+    """Jobs take Moirai 2.0; the error names the model and its family."""
+    config = MoiraiConfig(d_model=64, num_layers=1, patch_sizes=(8,))
+    MoiraiModule(config).save_pretrained(tmp_path / "older")
+    with pytest.raises(
+        CheckpointError, match=r"model older is a Moirai 1\.x checkpoint; jobs take Moirai 2\.0 only yet"
+    ):
+        register.resolve_model(job, "older")

@@ -54,6 +54,30 @@ def test_shortcuts_equal_the_general_path(name, masked, biased):
     torch.testing.assert_close(layer(x, pattern), layer(x, general(sample, time, variate)))
 
 
+@pytest.mark.parametrize(
+    ("name", "masked", "biased"),
+    [
+        ("one sample in order", False, False),
+        ("several samples", True, False),
+        ("padding before and shared times", True, False),
+        ("another variate per sample", True, False),
+        ("reversed order", False, False),
+        ("two variates", False, True),
+        ("two variates and padding", True, True),
+    ],
+)
+def test_same_sample_shortcuts_equal_the_general_path(name, masked, biased):
+    """Without causality, too, nothing changes where mask or variate bias is left out."""
+    padded = ([[1, 1, 1, 1, 0, 0]], [[0, 1, 0, 1, 0, 0]], [[0, 0, 1, 1, 0, 0]])
+    sample, time, variate = map(torch.tensor, (ROWS | {"two variates and padding": padded})[name])
+    pattern = AttentionPattern.same_sample(sample, time, variate, head_dim=HEAD_DIM)
+    assert (pattern.mask is not None, pattern.same_variate is not None) == (masked, biased)
+    same = (variate[:, :, None] == variate[:, None, :])[:, None]
+    full = AttentionPattern(packed_mask(sample)[:, None], same, *rotary_table(time, HEAD_DIM // 2))
+    layer, x = attention(), torch.randn(1, 6, 64)
+    torch.testing.assert_close(layer(x, pattern), layer(x, full))
+
+
 def test_mask_by_hand():
     """A token sees its own sample, up to its own time."""
     sample, time = torch.tensor([[1, 1, 2, 0]]), torch.tensor([[0, 1, 0, 0]])

@@ -14,6 +14,11 @@ TOLERANCES = {
     "layer": (1e-4, 1e-4),  # times the row's largest absolute value
     "encoder": (1e-4, 2e-5),  # after the final norm; also the head in scaled space
     "data units": (1e-4, 2e-4),  # times the typical magnitude of the series, at least 1
+    "domain map": (1e-5, 1e-6),
+    "parameter": (1e-4, 2e-5),  # of a distribution, after the domain map
+    "log density": (1e-4, 1e-3),
+    "variance": (1e-3, 1e-3),
+    "gradient": (1e-3, 1e-5),
     "gradient norm": (1e-3, 1e-6),
     "network input": (1e-6, 1e-6),
     "schedule": (0.0, 1e-6),

@@ -13,7 +13,8 @@ from moirai.layers.attention import (
     VariateBias,
     packed_mask,
 )
-from moirai.layers.feed_forward import GatedFeedForward
+from moirai.layers.feed_forward import GatedFeedForward, MixtureOfExperts
+from moirai.layers.multi_size import MultiSizeFeature, MultiSizeInput, MultiSizeOutput, TokenSizes
 from moirai.layers.norm import RMSNorm
 from moirai.layers.patch_projection import ResidualBlock
 from moirai.layers.rotary import rotary_table, rotate
@@ -110,12 +111,46 @@ def test_ffn(stored, assert_close, case, hidden, bias):
     assert_close(layer(t["in.x"]), t[f"out.{case}"], "component")
 
 
+def test_moe_ffn(stored, assert_close):
+    """The mixture of experts chooses, weighs and computes as the reference does."""
+    t, meta = stored("components/moe_ffn")
+    centroid = t["w.centroid"].double()
+    layer = MixtureOfExperts(24, 16, num_experts=meta["experts"], top_k=meta["top_k"])
+    layer.load_state_dict({name: x for name, x in weights(t, "w.").items() if name != "centroid"})
+    selected, gates = layer.route(t["in.x"].flatten(0, 1), centroid)
+    assert torch.equal(selected, t["out.selected"])
+    assert_close(gates, t["out.gates"], "component")
+    assert_close(torch.cdist(t["in.x"].flatten(0, 1), centroid.float()), t["out.distances"], "component")
+    assert_close(layer(t["in.x"], centroid), t["out.y"], "component")
+
+
 def test_ts_embed(stored, assert_close):
     """The residual block agrees."""
     t = stored("components/ts_embed").tensors
     block = ResidualBlock(24, 18, 11)
     block.load_state_dict(weights(t, "w.res."))
     assert_close(block(t["in.features"]), t["out.res"], "component")
+
+
+@pytest.mark.parametrize(
+    ("case", "make", "given"),
+    [
+        ("in", lambda sizes: MultiSizeInput(sizes, 24), "patches"),
+        ("in_nobias", lambda sizes: MultiSizeInput(sizes, 24, bias=False), "patches"),
+        ("feat", lambda sizes: MultiSizeFeature(sizes, 24), "features"),
+        ("out_dim1", lambda sizes: MultiSizeOutput(sizes, 24), "features"),
+        ("out_dim3", lambda sizes: MultiSizeOutput(sizes, 24, 3), "features"),
+    ],
+)
+def test_ts_embed_multi_size(stored, assert_close, case, make, given):
+    """Every projection with a slab per patch size agrees, tokens without a size included."""
+    t, meta = stored("components/ts_embed")
+    layer = make(meta["sizes"])
+    layer.load_state_dict(weights(t, f"w.{case}."))
+    projected = layer(t[f"in.{given}"], TokenSizes.of(t["in.patch_size"], meta["sizes"]))
+    if case.startswith("out"):
+        projected = projected.transpose(-1, -2).flatten(-2)
+    assert_close(projected, t[f"out.{case}"], "component")
 
 
 def test_losses(stored, assert_close):

@@ -5,6 +5,17 @@ from pathlib import Path
 
 import pytest
 
+
+def published(name):
+    """The files of a published checkpoint and their tests."""
+    listing = "state_dict.json" if name == "moirai-2.0-R-small" else "state_dict.json.gz"
+    tests = ("state_dict", "parameter_count", "buffers")
+    return {
+        f"published/{name}/config.json": ["test_published::test_published_config"],
+        f"published/{name}/{listing}": [f"test_published::test_published_{test}" for test in tests],
+    }
+
+
 # Stored file -> the tests that compare with it.
 COVERED = {
     "components/attention.safetensors": ["test_components::test_attention"],
@@ -12,8 +23,14 @@ COVERED = {
     "components/attention_linear_bias.safetensors": ["test_components::test_attention"],
     "components/ffn.safetensors": ["test_components::test_ffn"],
     "components/imputation.safetensors": ["test_components::test_imputation"],
-    "components/losses.safetensors": ["test_components::test_losses"],
+    "components/losses.safetensors": [
+        "test_components::test_losses",
+        "test_losses::test_point_loss",
+        "test_losses::test_rmse",
+        "test_losses::test_nll",
+    ],
     "components/masks.safetensors": ["test_components::test_masks"],
+    "components/moe_ffn.safetensors": ["test_components::test_moe_ffn"],
     "components/optim.json": [
         "test_components::test_optim_schedule",
         "test_published::test_optim_groups",
@@ -21,9 +38,7 @@ COVERED = {
     "components/rmsnorm.safetensors": ["test_components::test_rmsnorm"],
     "components/rotary.safetensors": ["test_components::test_rotary"],
     "components/scaler.safetensors": ["test_components::test_scaler"],
-    "components/ts_embed.safetensors": ["test_components::test_ts_embed"],
-    "moirai2/checkpoint/config.json": ["test_published::test_published_config"],
-    "moirai2/checkpoint/model.safetensors": ["test_published::test_checkpoint"],
+    "components/ts_embed.safetensors": ["test_components::test_ts_embed", "test_components::test_ts_embed_multi_size"],
     "moirai2/module_packed.safetensors": [
         "test_module::test_module_statistics",
         "test_module::test_module_mask",
@@ -32,12 +47,37 @@ COVERED = {
         "test_module::test_module_predictions",
         "test_module::test_module_loss",
     ],
-    "published/moirai-2.0-R-small/config.json": ["test_published::test_published_config"],
-    "published/moirai-2.0-R-small/state_dict.json": [
-        "test_published::test_published_state_dict",
-        "test_published::test_published_parameter_count",
-    ],
 }
+for name in ("moirai", "moirai_2h", "moirai_moe", "moirai2"):
+    COVERED[f"{name}/checkpoint/config.json"] = ["test_published::test_published_config"]
+    COVERED[f"{name}/checkpoint/model.safetensors"] = ["test_published::test_checkpoint"]
+MODULE_TESTS = ("statistics", "mask", "outputs", "layers", "raw_parameters", "one_patch_size")
+MODULE_TESTS += ("parameters", "distribution", "loss")
+for name in ("moirai", "moirai_2h", "moirai_moe"):
+    COVERED[f"{name}/module_packed.safetensors"] = [f"test_distribution_modules::test_module_{t}" for t in MODULE_TESTS]
+for name in (*(f"1.{n}-R-{size}" for n in (0, 1) for size in ("small", "base", "large")), "2.0-R-small"):
+    COVERED |= published(f"moirai-{name}")
+for name in ("small", "base"):
+    COVERED |= published(f"moirai-moe-1.0-R-{name}")
+for name in (
+    "laplace",
+    "laplace_fixed",
+    "log_normal",
+    "negative_binomial",
+    "normal",
+    "normal_fixed",
+    "normal_fixed_05",
+    "pareto",
+    "pareto_fixed",
+    "student_t",
+):
+    COVERED[f"components/distribution_{name}.safetensors"] = [
+        f"test_distributions::test_{test}" for test in ("parameters", "domain_maps", "law", "affine")
+    ]
+for name in ("mixture_other", "mixture_standard"):
+    COVERED[f"components/distribution_{name}.safetensors"] = [
+        f"test_distributions::test_mixture_{test}" for test in ("parameters", "law", "gradients", "sampling", "affine")
+    ]
 FORECAST_TESTS = ("token_layout", "first_forward", "second_forward", "quantiles")
 for name in (
     "single_uni",
@@ -58,9 +98,8 @@ for name in ("short", "long"):
 
 def test_every_file_has_a_test(parity):
     """The files in the folder and the files of the table are the same."""
-    files = {
-        path.relative_to(parity).as_posix() for path in parity.rglob("*") if path.suffix in {".safetensors", ".json"}
-    }
+    endings = {".safetensors", ".json", ".gz"}
+    files = {path.relative_to(parity).as_posix() for path in parity.rglob("*") if path.suffix in endings}
     assert files == set(COVERED)
 
 
