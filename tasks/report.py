@@ -154,7 +154,8 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
 
 def _verdict(inputs: ReportInputs) -> Verdict:
     if not inputs.backtest_folder:
-        return Verdict("none", "Accuracy was not measured", [ABSENT["backtest"]])
+        made = f"Forecast from {inputs.panel.end}, {inputs.job.horizon} steps ahead"
+        return Verdict("none", made if inputs.forecast_path else "Accuracy was not measured", [ABSENT["backtest"]])
     return judge(
         inputs.backtest_folder,
         candidate=inputs.candidate,

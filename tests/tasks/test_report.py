@@ -261,6 +261,13 @@ def test_parts_that_did_not_run_are_left_out_with_a_sentence(run):
     assert "WQL" not in report_markdown(bare.inputs)
 
 
+def test_a_forecast_without_a_backtest_is_headed_by_what_it_is(run):
+    """The report of a scheduled forecast says from when and how far it reaches."""
+    made = run.changed(backtest_folder=None, loss_path=None, candidate=None)
+    expected = f"Forecast from {made.inputs.panel.end}, {made.inputs.job.horizon} steps ahead"
+    assert expected in Text(made.html).text
+
+
 def test_models_that_tie_share_the_mark_and_the_sentence(tmp_path):
     """Two equal models are level, both are best, and equality beats no baseline."""
     run = make_run(tmp_path, errors={"metro": 0.1, "naive": 0.2}, windows=2, horizon=6)
