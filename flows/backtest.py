@@ -14,7 +14,11 @@ from tasks.stages import track_backtest
 from tasks.warehouse import store_scores
 
 
-@flow(name="backtest", flow_run_name="backtest {job_file}")
+@flow(
+    name="backtest",
+    flow_run_name="backtest {job_file}",
+    description="Score models and baselines side by side on the same windows.",
+)
 def backtest(job_file: str, as_of: datetime | None = None, models: list[str] | None = None) -> Summary:
     """Score models and baselines side by side on the same windows.
 

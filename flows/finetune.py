@@ -14,7 +14,11 @@ from tasks.stages import track_training
 from tasks.train import train
 
 
-@flow(name="finetune", flow_run_name="finetune {job_file}")
+@flow(
+    name="finetune",
+    flow_run_name="finetune {job_file}",
+    description="Fine-tune the base model before the backtest span and register it as a version.",
+)
 def finetune(job_file: str, as_of: datetime | None = None) -> Summary:
     """Fine-tune the base model before the backtest span and register it as a version without an alias.
 

@@ -13,7 +13,11 @@ from tasks.report import publish_report
 from tasks.warehouse import store_forecasts
 
 
-@flow(name="forecast", flow_run_name="forecast {job_file}")
+@flow(
+    name="forecast",
+    flow_run_name="forecast {job_file}",
+    description="Forecast from the end of the data with the job's model and write the warehouse.",
+)
 def forecast(job_file: str, as_of: datetime | None = None) -> Summary:
     """Forecast from the end of the data with the job's model and write the warehouse.
 

@@ -10,7 +10,11 @@ from flows.summary import Outcome, Summary
 from tasks.report import publish_report
 
 
-@flow(name="ingest", flow_run_name="ingest {job_file}")
+@flow(
+    name="ingest",
+    flow_run_name="ingest {job_file}",
+    description="Bring the source onto the grid and into the warehouse; stop on critical findings.",
+)
 def ingest(job_file: str, as_of: datetime | None = None) -> Summary:
     """Bring the source onto the grid and into the warehouse; stop on critical findings.
 

@@ -17,7 +17,11 @@ from tasks.train import train
 from tasks.warehouse import store_forecasts, store_scores
 
 
-@flow(name="pipeline", flow_run_name="pipeline {job_file}")
+@flow(
+    name="pipeline",
+    flow_run_name="pipeline {job_file}",
+    description="Everything from the source to forecasts in the warehouse and a report.",
+)
 def pipeline(job_file: str, as_of: datetime | None = None) -> Summary:
     """Ingest, validate, transform, fine-tune, register, backtest, promote, forecast, store, report.
 

@@ -60,6 +60,7 @@ class Outcome:
         data, trained, tested, forecasts = self.data, self.trained, self.tested, self.forecasts
         return ReportInputs(
             job=self.run.job,
+            flow=self.run.flow,
             facts=self._facts(),
             checks=data.validation.checks,
             quarantined=data.validation.quarantined,

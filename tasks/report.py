@@ -51,6 +51,7 @@ class ReportInputs(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     job: Job
+    flow: str = "run"  # which flow made it
     facts: dict[str, str]  # of the header, in order: what ran, when, which model, its licence, ...
     checks: list[Check]
     quarantined: list[Quarantine]
@@ -94,7 +95,8 @@ def report_markdown(inputs: ReportInputs) -> str:
     """The report in short: verdict, score table, data quality, paths."""
     verdict = _verdict(inputs)
     lines = [f"# {_plain(inputs.job.name)}: {_plain(verdict.headline)}", ""]
-    lines += [f"- {sentence}" for sentence in [*verdict.sentences, _data_sentence(inputs)]]
+    told = [f"{name}: {_plain(inputs.facts[name])}" for name in ("Model", "Stands at") if name in inputs.facts]
+    lines += [f"- {sentence}" for sentence in [*told, *verdict.sentences, _data_sentence(inputs)]]
     if inputs.backtest_folder:
         rows = score_table(inputs.backtest_folder)
         lines += ["", "| model | " + " | ".join([*HEADINGS.values(), "windows"]) + " |"]
@@ -252,10 +254,11 @@ def _plain(text: str) -> str:
 def publish_report(inputs: ReportInputs) -> str:
     """Write the HTML report and the Prefect artifacts; returns the path of the report."""
     path = write_report(inputs, report_path(inputs))
-    key = re.sub(r"[^a-z0-9]+", "-", inputs.job.name).strip("-")
+    key = re.sub(r"[^a-z0-9]+", "-", f"{inputs.job.name}-{inputs.flow}").strip("-")
+    what = f"{inputs.flow} of {inputs.job.name}"
     markdown = report_markdown(inputs) + f"\nThe whole report: {path}\n"
-    create_markdown_artifact(markdown, key=f"report-{key}", description=f"Report of {inputs.job.name}")
+    create_markdown_artifact(markdown, key=f"{key}-report", description=f"Report: {what}")
     if inputs.backtest_folder:
         rows = score_table(inputs.backtest_folder)
-        create_table_artifact(rows, key=f"scores-{key}", description=f"Scores of {inputs.job.name}")
+        create_table_artifact(rows, key=f"{key}-scores", description=f"Scores: {what}")
     return str(path)

@@ -165,7 +165,7 @@ def _train(
 @task(name="fine-tune", cache_policy=NO_CACHE)
 def train(job: Job, panel: PanelRef, base: ModelRef) -> TrainResult:
     """Fine-tune with a progress artifact."""
-    progress = cast("UUID", create_progress_artifact(0.0, key=f"{job.name}-fine-tuning".replace("_", "-")))
+    progress = cast("UUID", create_progress_artifact(0.0, key=f"{job.name}-fine-tuning-progress".replace("_", "-")))
 
     def report(point: "CurvePoint", total: int) -> None:
         update_progress_artifact(progress, progress=100 * point.step / total)

@@ -359,6 +359,6 @@ def test_publishing_writes_the_file_and_two_artifacts(run, monkeypatch):
     path = Path(report.publish_report.fn(run.changed(job=job).inputs))
     assert path.parent == job.workspace_path / "reports"
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert made["create_markdown_artifact"].key == "report-metro-i-94"
+    assert made["create_markdown_artifact"].key == "metro-i-94-run-report"
     assert str(path) in made["create_markdown_artifact"].data
     assert made["create_table_artifact"].data[0]["model"] == "metro"
