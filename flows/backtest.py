@@ -39,6 +39,6 @@ def backtest(job_file: str, as_of: datetime | None = None, models: list[str] | N
             run_id=run.run_id,
         )
         run.model = pinned[0]
-        track_backtest(run.job, tested, data.panel, candidate=run.model.name)
+        track_backtest(run.job, tested, data.panel, candidate=tested.label(run.model))
         outcome = Outcome(run, data, model=run.model, tested=tested)
         return outcome.summary(publish_report(outcome.report_inputs()))

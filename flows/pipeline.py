@@ -42,7 +42,7 @@ def pipeline(job_file: str, as_of: datetime | None = None) -> Summary:
         run.rows["scores"] = store_scores(
             job, tested.scores_path, config_hash=tested.config_hash, panel_digest=data.panel.digest, run_id=run.run_id
         )
-        track_backtest(job, tested, data.panel, candidate=candidate.name)
+        track_backtest(job, tested, data.panel, candidate=tested.label(candidate))
         decision = promote(job, candidate, candidate_wql=tested.wql(candidate), base_wql=tested.wql(base))
         run.model = candidate if decision == "champion" else base
         made = make_forecasts(job, data.panel, run.model)

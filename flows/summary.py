@@ -67,7 +67,7 @@ class Outcome:
             changes=data.transformed.changes,
             panel=data.panel,
             backtest_folder=tested.folder if tested else None,
-            candidate=self.model.name if tested and self.model else None,
+            candidate=tested.label(self.model) if tested and self.model else None,
             forecast_path=forecasts.path if forecasts else None,
             loss_path=trained.curve_path if trained else None,
             next_steps=[f"`{command}`" for command in self._next_steps()],

@@ -65,10 +65,13 @@ class BacktestResult(BaseModel):
     first_origin: Moment
     scores: dict[str, dict[str, float]]  # model -> metric -> value over all windows
 
+    def label(self, model: ModelRef) -> str:
+        """Key of one of the models in `scores`: its name, with the version where several share the name."""
+        return model.name if model.name in self.scores else f"{model.name} ({model.version})"
+
     def wql(self, model: ModelRef) -> float:
         """Weighted quantile loss of one of the models."""
-        found = self.scores.get(model.name) or self.scores[f"{model.name} ({model.version})"]
-        return found["wql"]
+        return self.scores[self.label(model)]["wql"]
 
     @property
     def scores_path(self) -> str:

@@ -226,6 +226,14 @@ class Job(Setting):
             raise ValueError(msg)
         return value
 
+    @field_validator("name")
+    @classmethod
+    def _is_no_baseline(cls, value: str) -> str:
+        if value in {"naive", "seasonal_naive"}:
+            msg = f"{value!r} is the name of a baseline, which scores are told apart by; choose another"
+            raise ValueError(msg)
+        return value
+
     @field_validator("frequency")
     @classmethod
     def _is_a_frequency(cls, value: str) -> str:

@@ -49,10 +49,8 @@ def track_backtest(job: Job, tested: BacktestResult, panel: PanelRef, *, candida
         params={"windows_per_model": tested.windows, "series": tested.series, "left_out": tested.left_out},
         metrics={f"{model}/{name}": value for model, found in tested.scores.items() for name, value in found.items()},
         series={},
-        figures={
-            "windows": plot_windows(windows, shown, read_panel(panel)),
-            "steps": plot_steps(steps, labels, candidate=candidate, frequency=job.frequency),
-        },
+        figures={"steps": plot_steps(steps, labels, candidate=candidate, frequency=job.frequency)}
+        | ({"windows": plot_windows(windows, shown, read_panel(panel))} if windows else {}),  # none: nothing to score
         files=[Path(tested.folder) / "summary.parquet"],
         panel=panel,
     )

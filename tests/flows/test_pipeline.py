@@ -128,3 +128,21 @@ def test_flows_return_small_facts_that_fit_into_json(job_file):
     summary = ingest(str(job_file))
     assert json.loads(summary.model_dump_json())["rows"]["observations"] > 0
     assert any("repeat an earlier time stamp" in finding for finding in summary.findings)
+
+
+def test_a_job_named_like_its_base_tells_the_two_apart(tmp_path, mlflow_template):
+    """Base and fine-tuned version share the name `tiny`; scores and report keep them apart by version."""
+    file = write_job(tmp_path, name="tiny")
+    (tmp_path / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    summary = run_pipeline(file)
+    assert sum(name.startswith("tiny (") for name in summary.scores) == 2
+    assert Path(summary.places["report"]).is_file()
+
+
+def test_series_of_zeros_go_through(tmp_path, mlflow_template):
+    """Nothing can be scored against zeros, and that is no reason to stop: the report and the forecasts are there."""
+    file = write_job(tmp_path, small_data().assign(sales=0.0))
+    (tmp_path / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    summary = run_pipeline(file)
+    assert summary.rows["forecasts"] == 2 * HORIZON
+    assert Path(summary.places["report"]).is_file()

@@ -40,6 +40,7 @@ def build(settings, folder):
         ("horizn", 3, ["horizn", "unknown setting", "horizon"]),
         ("backtest.window", 3, ["backtest.window", "unknown setting", "windows"]),
         ("validation.ranges", {"volume": {"mn": 0}}, ["ranges.volume.mn", "known here: min, max"]),
+        ("name", "naive", ["name", "name of a baseline", "choose another"]),
         ("horizon", "two", ["horizon", "valid integer", "'two'", "steps to forecast"]),
         ("horizon", 0, ["horizon", "greater than 0", "it is 0"]),
         ("horizon", 2.5, ["horizon", "2.5", "steps to forecast"]),
