@@ -22,6 +22,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
+from moirai.errors import DataError
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import PanelRef, TargetSeries, read_panel, target_series
@@ -29,7 +30,7 @@ from tasks.panel import PanelRef, TargetSeries, read_panel, target_series
 if TYPE_CHECKING:
     from moirai.training.finetune import CurvePoint
 
-RECIPE = "1"  # raise when the way of training changes, so that older checkpoints are not taken for new ones
+RECIPE = "2"  # raise when the way of training changes, so that older checkpoints are not taken for new ones
 RECORD_FILE = "training.json"  # written last: a folder that has it is whole
 CURVE_FILE = "curve.parquet"
 
@@ -71,10 +72,33 @@ class TrainResult(BaseModel):
         }
 
 
-def training_span(job: Job, series: list[TargetSeries]) -> list[np.ndarray]:
-    """Values of every series before its first backtest window."""
+def training_end(job: Job, series: list[TargetSeries]) -> np.datetime64:
+    """The first backtest origin of all series: what came later in any of them is not trained on.
+
+    One moment for all, because a model is trained on all series together: a later value of one would reach the weights
+    that forecast an earlier window of another.
+
+    Raises:
+        DataError: no series is long enough for the backtest windows.
+    """
     test_steps = job.backtest.windows * job.horizon
-    return [one.values[: max(0, len(one.values) - test_steps)].astype(np.float32) for one in series]
+    tested = [one for one in series if len(one.values) > test_steps]
+    if not tested:
+        longest = max((len(one.values) for one in series), default=0)
+        raise DataError(
+            f"no series is longer than {job.backtest.windows} backtest windows of {job.horizon} steps (longest: "
+            f"{longest}); take fewer backtest.windows or a shorter horizon"
+        )
+    first = min(tested, key=lambda one: one.timestamps[len(one.values) - test_steps - 1])
+    end = first.timestamps[len(first.values) - test_steps - 1]
+    logger.info("training ends at %s, the first backtest origin (of %s)", pd.Timestamp(end), first.item_id)
+    return end
+
+
+def training_span(job: Job, series: list[TargetSeries]) -> list[np.ndarray]:
+    """Values of every series up to the first backtest origin of all of them."""
+    end = training_end(job, series)
+    return [one.values[one.timestamps <= end].astype(np.float32) for one in series]
 
 
 def training_key(job: Job, values: list[np.ndarray], base_digest: str) -> str:

@@ -16,6 +16,29 @@ def test_the_training_span_ends_before_the_first_backtest_window(small_job, clea
     assert [len(one) for one in spans] == [240 - 18, 140 - 18]
 
 
+def test_series_that_end_at_different_times_share_one_training_end(small_job, clean_frame):
+    """The earliest first origin of any series ends the training of all: no later value reaches the weights."""
+    ended = clean_frame.query("item_id == 'a'").head(200).assign(item_id="ended")
+    series = target_series(pd.concat([clean_frame, ended], ignore_index=True), ["sales"])
+    spans = dict(zip([one.item_id for one in series], training_span(small_job(), series), strict=True))
+    assert {item: len(values) for item, values in spans.items()} == {"a": 182, "b": 82, "ended": 182}
+
+
+def test_later_values_of_a_longer_series_change_nothing(small_job, clean_frame, tiny_model, tmp_path):
+    """Values after the first origin of a series that ended early are no part of the training of any."""
+    ended = clean_frame.query("item_id == 'a'").head(200).assign(item_id="ended")
+    frame = pd.concat([clean_frame, ended], ignore_index=True)
+    changed = frame.copy()
+    changed.loc[changed["timestamp"] > ended["timestamp"].iloc[-19], "sales"] += 100
+    keys, weights = [], []
+    for one in (frame, changed):
+        made = train_model(small_job(), write_panel(one, tmp_path / "panels", stage="clean"), tiny_model)
+        keys.append(made.training_key)
+        weights.append(resolve(made.folder).digest)
+    assert keys[0] == keys[1]
+    assert weights[0] == weights[1]
+
+
 def test_a_checkpoint_is_made_once(small_job, clean_panel, tiny_model):
     """The second training finds the first one's checkpoint and says so."""
     first = train_model(small_job(), clean_panel, tiny_model)
