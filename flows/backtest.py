@@ -28,8 +28,8 @@ def backtest(job_file: str, as_of: datetime | None = None, models: list[str] | N
         models: model references; None: those of the job file.
     """
     with recorded(job_file, "backtest", as_of) as run:
-        data = prepare(run)
         pinned = [resolve(run.job, reference) for reference in models or run.job.backtest_models]
+        data = prepare(run)
         tested = run_backtest(run.job, data.panel, pinned)
         run.rows["scores"] = store_scores(
             run.job,

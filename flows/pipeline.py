@@ -10,7 +10,7 @@ from flows.summary import Outcome, Summary
 from tasks.backtest import run_backtest
 from tasks.forecast import make_forecasts
 from tasks.model_reference import resolve
-from tasks.register import promote, register
+from tasks.register import choose_alias, promote, register
 from tasks.report import publish_report
 from tasks.stages import track_backtest, track_training
 from tasks.train import train
@@ -25,25 +25,28 @@ from tasks.warehouse import store_forecasts, store_scores
 def pipeline(job_file: str, as_of: datetime | None = None) -> Summary:
     """Ingest, validate, transform, fine-tune, register, backtest, promote, forecast, store, report.
 
-    The fine-tuned version becomes `champion` when it is not worse than its base on the same windows, and forecasts.
+    The fine-tuned version becomes `champion` when it is not worse than its base on the same windows, and forecasts. A
+    run with `as_of` forecasts by the same rule but moves no alias: what serves today is not decided in the past.
 
     Args:
         job_file: path of the job file.
         as_of: moment the run stands at; later rows are not seen. None: the end of the data.
     """
     with recorded(job_file, "pipeline", as_of) as run:
-        job, data = run.job, prepare(run)
+        job = run.job
         base = resolve(job, job.finetune.base)
+        others = [resolve(job, reference) for reference in job.backtest.models]
+        data = prepare(run)
         trained = train(job, data.panel, base)
         tracked = track_training(job, trained, data.panel)
         candidate = register(job, **trained.registration, panel=data.panel, run_id=tracked)
-        others = [resolve(job, reference) for reference in job.backtest.models]
         tested = run_backtest(job, data.panel, [candidate, base, *others])
         run.rows["scores"] = store_scores(
             job, tested.scores_path, config_hash=tested.config_hash, panel_digest=data.panel.digest, run_id=run.run_id
         )
         track_backtest(job, tested, data.panel, candidate=tested.label(candidate))
-        decision = promote(job, candidate, candidate_wql=tested.wql(candidate), base_wql=tested.wql(base))
+        losses = {"candidate_wql": tested.wql(candidate), "base_wql": tested.wql(base)}
+        decision = promote(job, candidate, **losses) if as_of is None else choose_alias(**losses)
         run.model = candidate if decision == "champion" else base
         made = make_forecasts(job, data.panel, run.model)
         run.rows["forecasts"] = store_forecasts(job, made.path, run_id=run.run_id, issued_at=run.started_at)

@@ -27,7 +27,7 @@ def prepare(run: Run) -> Prepared:
     transformed = transform(run.job, raw, [one.item_id for one in validation.quarantined])
     panel = transformed.panel
     run.panel_digest, run.as_of = panel.digest, run.as_of or panel.end
-    run.rows["observations"] = store_observations(run.job, panel, run.started_at)
+    run.rows["observations"] = store_observations(run.job, panel)
     run.rows["quarantine"] = store_quarantine(
         run.job, validation.quarantined, as_of=run.as_of, panel_digest=panel.digest
     )

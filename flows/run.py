@@ -12,6 +12,7 @@ import pandas as pd
 from prefect.runtime import flow_run
 
 from moirai.errors import MoiraiError
+from tasks.errors import JobError
 from tasks.job import Job, load_job
 from tasks.model_reference import ModelRef
 from tasks.warehouse import RunRecord, store_run
@@ -50,8 +51,11 @@ class Run:
 
 
 def _without_zone(moment: pd.Timestamp) -> pd.Timestamp:
-    """The moment as the data tell time: without zone; one that has a zone is taken in UTC."""
-    return moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
+    """The moment as the data tell time: without zone; one that has a zone is taken in UTC. Raises `JobError`."""
+    plain = moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
+    if not pd.Timestamp.min < plain < pd.Timestamp.max:
+        raise JobError(f"as_of {plain} is no moment that data can have; give one between 1678 and 2261")
+    return plain
 
 
 @contextmanager

@@ -9,7 +9,6 @@ are left out, counted and named in the log.
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from moirai.forecasting.levels import at_levels, check_levels, mean_of_quantiles
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import Moment, PanelRef, TargetSeries, read_panel, target_series
+from tasks.whole_files import whole_folder
 
 LEVELS = (
     0.1,
@@ -116,12 +116,8 @@ def backtest_panel(job: Job, panel: PanelRef, models: Sequence[ModelRef]) -> Bac
     parts = [panel.digest, config_hash, *(f"{one.name} {one.version}" for one in forecasters)]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     folder = job.workspace_path / "backtests" / digest
-    unfinished = folder.with_name(f"{digest}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    totals = _score_all(job, windows, forecasters, unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    with whole_folder(folder, mark="summary.parquet") as made:
+        totals = _score_all(job, windows, forecasters, made)
     return BacktestResult(
         folder=str(folder),
         config_hash=config_hash,

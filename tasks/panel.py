@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
+from tasks.whole_files import whole_file
+
 KEYS = ["item_id", "timestamp"]
 SOURCE_ROW = "source_row"
 
@@ -83,10 +85,8 @@ def write_panel(frame: pd.DataFrame, folder: Path, *, stage: str) -> PanelRef:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame whole or not at all; its folder is made when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    frame.to_parquet(partial, index=False)
-    partial.replace(path)
+    with whole_file(path) as made:
+        frame.to_parquet(made, index=False)
 
 
 def read_panel(panel: PanelRef) -> pd.DataFrame:

@@ -32,6 +32,7 @@ from tasks.verdict import (
     pick_candidate,
     score_table,
 )
+from tasks.whole_files import whole_file
 
 __all__ = ["ReportInputs", "publish_report", "report_markdown", "score_table", "write_report"]
 
@@ -85,10 +86,9 @@ def write_report(inputs: ReportInputs, path: Path) -> Path:
         The path.
     """
     page = _environment().get_template("report.html").render(_content(inputs))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    return partial.replace(path)
+    with whole_file(path) as made:
+        made.write_text(page, encoding="utf-8")
+    return path
 
 
 def report_markdown(inputs: ReportInputs) -> str:

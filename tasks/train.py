@@ -9,7 +9,6 @@ origin is read: the arrays are cut before anything is computed from them.
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,6 +25,7 @@ from moirai.errors import DataError
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import PanelRef, TargetSeries, read_panel, target_series
+from tasks.whole_files import whole_folder
 
 if TYPE_CHECKING:
     from moirai.training.finetune import CurvePoint
@@ -136,12 +136,21 @@ def train_model(
     key = training_key(job, values, base.digest)
     folder = job.workspace_path / "checkpoints" / key
     record = folder / RECORD_FILE
+    if record.is_file() and not _is_whole(folder):
+        logger.warning("checkpoint %s lost files; training it anew", key)
+        record.unlink()
     if record.is_file():
         logger.info("checkpoint %s stands already; nothing to train", key)
         found = TrainResult.model_validate_json(record.read_text(encoding="utf-8"))
         places = {"folder": str(folder), "curve_path": str(folder / CURVE_FILE)}  # a workspace may have moved
         return found.model_copy(update=places | {"base": base, "reused": True})
     return _train(job, values, base, folder, on_step=on_step)
+
+
+def _is_whole(folder: Path) -> bool:
+    from moirai.hub import CONFIG_FILE, WEIGHTS_FILE  # noqa: PLC0415 - torch waits until needed
+
+    return all((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE, CURVE_FILE))
 
 
 def _train(
@@ -165,11 +174,7 @@ def _train(
         FinetuneSettings(context=job.context, horizon=job.horizon, **settings.model_dump(exclude={"base"})),
         on_step=on_step,
     )
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save_module(result.module, partial, licence=base.licence)
     curve = pd.DataFrame(result.curve, columns=["step", "train_loss", "validation_loss"])
-    curve.to_parquet(partial / CURVE_FILE, index=False)
     trained = TrainResult(
         folder=str(folder),
         training_key=folder.name,
@@ -181,8 +186,10 @@ def _train(
         best_loss=result.best_loss,
         reused=False,
     )
-    (partial / RECORD_FILE).write_text(trained.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.rename(folder)
+    with whole_folder(folder, mark=RECORD_FILE) as made:
+        save_module(result.module, made, licence=base.licence)
+        curve.to_parquet(made / CURVE_FILE, index=False)
+        (made / RECORD_FILE).write_text(trained.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return trained
 
 

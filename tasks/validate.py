@@ -28,6 +28,7 @@ from tasks.panel import KEYS, SOURCE_ROW, PanelRef, read_panel
 from tasks.profile import HOUR, profile_series
 from tasks.quality import Check, Quarantine
 from tasks.transform import in_words, settle
+from tasks.whole_files import whole_file
 
 EXAMPLES = 3  # lines or series that a message names
 FIRST_ROWS = 5  # lines of a series in quarantine that its record names
@@ -195,11 +196,8 @@ def write_report(result: ValidationResult, profile: pd.DataFrame, job: Job, raw:
         "settings": job.model_dump(mode="json", include={"frequency", "validation", "transform"}),
         "series": json.loads(profile.to_json(orient="records", date_format="iso")),
     }
-    path = Path(result.report_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
-    partial.replace(path)
+    with whole_file(Path(result.report_path)) as made:
+        made.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _count(number: int) -> str:

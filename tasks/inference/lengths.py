@@ -12,6 +12,7 @@ import pandas as pd
 from moirai.evaluation.seasonality import season_length
 from tasks.inference.findings import Confidence, Finding, counted
 from tasks.inference.rhythm import Rhythm
+from tasks.job import Finetune
 
 # Per unit of `rhythm.WORDS`: usual horizon in steps; seasons of the calendar in steps, of the clock in seconds.
 HORIZONS = {"Y": 6, "Q": 8, "M": 12, "W": 13, "B": 20, "D": 30, "h": 48, "min": 48, "s": 60}
@@ -24,6 +25,7 @@ CLEAR, VISIBLE = 0.5, 0.2  # autocorrelation at the season
 FEWEST_PAIRS = 8  # pairs of values that a correlation needs
 CONTEXTS = (64, 2048)  # smallest and largest suggestion; the model reads up to the latter
 MOST_WINDOWS = 20
+TRAINABLE_STEPS = 32  # two patches: what a series needs before its held-out windows
 TEST_SHARE = 0.1  # share of the shortest usable series that the backtest may take
 
 
@@ -39,7 +41,8 @@ def find_lengths(rhythm: Rhythm, values: pd.DataFrame) -> list[Finding]:
     horizon = _find_horizon(rhythm, int(lengths.median()))
     context = _find_context(int(lengths.max()))
     windows = _find_windows(lengths, horizon.value, season.value)
-    return [horizon, season, context, windows, *baselines]
+    held_out = _find_validation_windows(int(lengths.max()), horizon.value, windows.value)
+    return [horizon, season, context, windows, *baselines, *held_out]
 
 
 def find_seasons(rhythm: Rhythm, values: pd.DataFrame) -> list[Finding]:
@@ -154,3 +157,16 @@ def _find_windows(lengths: pd.Series, horizon: int, season: int) -> Finding:
     if short := len(lengths) - len(usable):
         why += f"; {short} of {len(lengths)} are shorter than horizon + season: quarantine"
     return Finding("backtest.windows", windows, "likely" if len(usable) else "guess", why)
+
+
+def _find_validation_windows(longest: int, horizon: int, windows: int) -> list[Finding]:
+    """Fewer held-out windows where the usual number leaves nothing to fine-tune on; nothing where it fits."""
+    usual = Finetune().validation_windows
+    fitting = (longest - windows * horizon - TRAINABLE_STEPS) // horizon
+    if fitting >= usual:
+        return []
+    if fitting >= 1:
+        why = f"{usual}, as usual, would leave fewer than {TRAINABLE_STEPS} steps of the longest series to train on"
+        return [Finding("finetune.validation_windows", fitting, "likely", why)]
+    why = "the series are too short to fine-tune at this horizon; forecasts and backtests work"
+    return [Finding("finetune.validation_windows", 1, "guess", why)]

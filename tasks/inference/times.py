@@ -65,7 +65,8 @@ def find_times(table: Table) -> Times:
         key=lambda name: (is_numeric_dtype(table.frame[name]), not TIME_HINT.search(name)),
     )
     fitting = formats[column] or []
-    return Times(column, _parse_all(table, column, fitting[0]), _explain(column, whole, fitting, table))
+    times = _parse_all(table, column, fitting[0])
+    return Times(column, times, _explain(column, times, whole, fitting, table))
 
 
 def _format_of(column: pd.Series, name: str) -> list[str] | None:
@@ -116,10 +117,10 @@ def _parse_all(table: Table, column: str, known_format: str) -> pd.Series:
     return stamps.dt.tz_localize(None)
 
 
-def _explain(column: str, candidates: list[str], fitting: list[str], table: Table) -> list[Finding]:
+def _explain(column: str, times: pd.Series, candidates: list[str], fitting: list[str], table: Table) -> list[Finding]:
     """What was found out about the time stamps."""
-    first, last = table.frame[column].iloc[0], table.frame[column].iloc[-1]
-    why = f"all its values are dates ({first} … {last})"
+    first = table.frame[column].iloc[0]
+    why = f"all its values are dates ({times.min()} … {times.max()})"
     others = [name for name in candidates if name != column]
     if others:
         why += f"; so are those of {list_names(others)}"

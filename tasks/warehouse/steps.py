@@ -7,7 +7,7 @@ locked file itself, and nothing else that fails here gets better by waiting.
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pandas as pd
 from prefect import task
@@ -35,11 +35,16 @@ def forecasts_of(path: str, model_name: str | None, model_version: str | None) -
 
 
 @task(cache_policy=NO_CACHE)
-def store_observations(job: Job, panel: PanelRef, known_at: datetime) -> int:
-    """Append the values of a clean panel that are new or revised; returns how many."""
+def store_observations(job: Job, panel: PanelRef, known_at: datetime | None = None) -> int:
+    """Append the values of a clean panel that are new or revised; returns how many.
+
+    Without `known_at` they are known from the moment of the write on, taken once no other writer can come between: of
+    two runs at once the second one finds the first one's rows.
+    """
     rows = observation_rows(read_panel(panel), panel.values)
     with open_warehouse(warehouse_url(job)) as warehouse:
-        count = warehouse.append_observations(job.name, rows, known_at=known_at, panel_digest=panel.digest)
+        moment = known_at or datetime.now(UTC)
+        count = warehouse.append_observations(job.name, rows, known_at=moment, panel_digest=panel.digest)
     logger.info("stored %s new or revised of %s observations", f"{count:,}", f"{len(rows):,}")
     return count
 

@@ -1,6 +1,7 @@
 """The pipeline end to end on real components: what it leaves, that it can be run twice, that it never peeks."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -119,6 +120,26 @@ def test_as_of_hides_what_came_later(job_file):
         made, seen = warehouse.read_forecasts(job.name), warehouse.read_observations(job.name)
     assert (made["origin"] == as_of).all()
     assert seen["timestamp"].max() == as_of
+
+
+def test_a_pipeline_in_the_past_moves_no_alias(job_file):
+    """What a run with `as_of` trains is registered, but today's champion stays."""
+    from flows.pipeline import pipeline  # noqa: PLC0415
+
+    run_pipeline(job_file)
+    client = MlflowClient(tracking_uri=f"sqlite:///{job_file.parent / 'mlflow.db'}")
+    before = dict(client.get_registered_model("shops").aliases)
+    pipeline(str(job_file), pd.Timestamp("2024-01-11").to_pydatetime())
+    assert len(client.search_model_versions("name='shops'")) == 2
+    assert dict(client.get_registered_model("shops").aliases) == before
+
+
+def test_a_moment_that_no_data_can_have_is_refused(job_file):
+    """The error names `as_of` and what it may be."""
+    from flows.forecast import forecast  # noqa: PLC0415
+
+    with pytest.raises(MoiraiError, match="as_of 2999-01-01 00:00:00 is no moment"):
+        forecast(str(job_file), datetime(2999, 1, 1))  # noqa: DTZ001 - data tell time without a zone
 
 
 def test_flows_return_small_facts_that_fit_into_json(job_file):

@@ -405,3 +405,14 @@ def test_one_time_stamp_is_no_series(tmp_path):
     (tmp_path / "a.csv").write_text("time,value,other\n2024-01-01,1.5,a\n")
     with pytest.raises(SourceError, match=r"numeric|two different"):
         infer_job(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(("steps", "windows"), [(60, 1), (70, 2), (200, None)])
+def test_what_init_proposes_leaves_something_to_train_on(tmp_path, steps, windows):
+    """Short series get fewer held-out windows; long ones keep the default."""
+    months = pd.date_range("2010-01-01", periods=steps, freq="MS")
+    pd.DataFrame({"month": months, "sales": np.arange(steps) % 12 + 5}).to_csv(tmp_path / "m.csv", index=False)
+    job = infer_job(tmp_path / "m.csv").to_job(tmp_path)
+    assert job.finetune.validation_windows == (4 if windows is None else windows)
+    left = steps - (job.backtest.windows + job.finetune.validation_windows) * job.horizon
+    assert left >= 32

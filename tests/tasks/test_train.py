@@ -1,5 +1,7 @@
 """Training: what decides a checkpoint, when one is reused, what it keeps."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,3 +92,12 @@ def test_a_training_that_was_cut_off_leaves_no_checkpoint(small_job, clean_panel
         train_model(job, clean_panel, tiny_model, on_step=stop)
     assert not list((job.workspace_path / "checkpoints").glob("*/training.json"))
     assert not train_model(job, clean_panel, tiny_model).reused
+
+
+@pytest.mark.parametrize("lost", ["training.json", "model.safetensors", "curve.parquet"])
+def test_a_checkpoint_that_lost_a_file_is_trained_anew(small_job, clean_panel, tiny_model, lost):
+    """A damaged folder is neither trusted nor in the way."""
+    first = train_model(small_job(), clean_panel, tiny_model)
+    (Path(first.folder) / lost).unlink()
+    assert not train_model(small_job(), clean_panel, tiny_model).reused
+    assert train_model(small_job(), clean_panel, tiny_model).reused
