@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RETRY_DELAYS = [5.0, 30.0]  # seconds: long enough for a server to start again
 SQLITE = "sqlite:///"
+LOCK_WAIT = 120  # seconds; the longest locked step copies a checkpoint
 ENVIRONMENT = {  # what MLflow reads; values already set win
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -69,8 +70,27 @@ def connect(job: Job) -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         if logging.getLogger(name).getEffectiveLevel() < logging.WARNING:
             logging.getLogger(name).setLevel(logging.WARNING)
-    with explained(job):
+    with one_at_a_time(job), explained(job):  # the first client of a new database makes its tables
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def one_at_a_time(job: Job) -> Iterator[None]:
+    """Hold the lock of the job's MLflow store on this machine: for steps that look first and write then.
+
+    Raises:
+        TrackingError: another run holds it for longer than such a step takes.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only runs that track need it
+
+    uri = tracking_uri(job)
+    place = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else job.workspace_path / "mlflow"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{place}.lock", timeout=LOCK_WAIT, is_singleton=True):
+            yield
+    except Timeout as error:
+        raise TrackingError(f"tracking: another run holds {place}.lock for over {LOCK_WAIT} s; end it first") from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.job import Job
 from tasks.mlflow_model import checkpoint_folder, log_model
-from tasks.mlflow_store import RETRY_DELAYS, connect, explained, is_worth_a_retry
+from tasks.mlflow_store import RETRY_DELAYS, connect, explained, is_worth_a_retry, one_at_a_time
 from tasks.model_reference import (
     REGISTRY,
     ModelRef,
@@ -96,9 +96,10 @@ def register_model(
         "package_version": own_version(),
     }
     client = connect(job)
-    version = _registered(job, client, tags)
-    if version is None:
-        version = _add_version(job, client, checkpoint.folder, tags, metrics, run_id=run_id)
+    with one_at_a_time(job):  # two runs of the same training make one version
+        version = _registered(job, client, tags)
+        if version is None:
+            version = _add_version(job, client, checkpoint.folder, tags, metrics, run_id=run_id)
     return version_ref(job, client, version, f"{REGISTRY}{job.name}/{version.version}")
 
 
