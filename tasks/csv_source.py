@@ -42,7 +42,7 @@ def read_text(source: Source, path: Path, columns: Sequence[str]) -> Iterator[pd
         SourceError: the file is missing, damaged, empty, of another encoding, or lacks a column.
     """
     with explained(path, source.encoding), open_text(path, source.encoding) as file:
-        records = _records(csv.reader(file, delimiter=source.delimiter, strict=True), path)
+        records = _records(csv.reader(file, delimiter=source.delimiter or ",", strict=True), path)
         _, header = next(records, (0, []))
         if not header:
             raise SourceError(f"{path} is empty; its first line names the columns")
@@ -80,7 +80,7 @@ def check_header(header: list[str], wanted: Sequence[str], source: Source, path:
     there = f"it has {', '.join(header[:NAMES_SHOWN])}"
     there += f" and {len(header) - NAMES_SHOWN} more" if len(header) > NAMES_SHOWN else ""
     if len(header) == 1:
-        there += f" (one column only: is source.delimiter {source.delimiter!r} right?)"
+        there += f" (one column only: is source.delimiter {source.delimiter or ','!r} right?)"
     absent = [name for name in wanted if name not in header]
     if absent:
         raise SourceError(f"{path} has no column {', '.join(map(repr, absent))}; {there}")

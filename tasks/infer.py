@@ -18,7 +18,7 @@ from tasks.inference.lengths import find_lengths
 from tasks.inference.rhythm import find_rhythm
 from tasks.inference.table import Table, read_table
 from tasks.job import Job, job_from_settings
-from tasks.job_reference import commented_job
+from tasks.job.reference import commented_job
 
 
 @dataclass(frozen=True)

@@ -63,10 +63,10 @@ def read_source(job: Job, as_of: pd.Timestamp | None = None) -> pd.DataFrame:
             or time stamp is missing; a time stamp does not parse or has a time zone; a value is no
             finite number.
     """
-    path, columns = job.resolve(job.source.path), job.columns
+    path, columns = job.resolve(str(job.source.path)), job.columns
     if as_of is not None and as_of.tzinfo is not None:
         raise SourceError(f"as_of {as_of} has a time zone; give it without one, in the source's time")
-    wanted = [columns.timestamp, *columns.values] + ([columns.item_id] if columns.item_id else [])
+    wanted = [*columns.timestamp_columns, *columns.item_columns, *columns.values]
     chunks, first = [], pd.Timestamp.max
     for texts in read_text(job.source, path, wanted):
         keys = parse_keys(texts, job, path)
@@ -90,12 +90,12 @@ def parse_keys(texts: pd.DataFrame, job: Job, path: Path) -> pd.DataFrame:
             one's line.
     """
     name = job.columns.item_id
-    items = [job.name] * len(texts) if name is None else texts[name].tolist()
+    items = [job.name] * len(texts) if name is None else texts[str(name)].tolist()
     for line, item in zip(texts.index, items, strict=True):
         if not item.strip():
             place = f"column {name!r}, line {line}"
             raise SourceError(f"{path}, {place}: no item id; every row must name its series")
-    stamps = parse_stamps(texts[job.columns.timestamp], job.source.timestamp_format, path)
+    stamps = parse_stamps(texts[str(job.columns.timestamp)], job.source.timestamp_format, path)
     lines = texts.index.to_numpy(dtype=np.int64)
     keys = {"item_id": items, "timestamp": stamps, SOURCE_ROW: lines}
     return pd.DataFrame(keys, index=texts.index)

@@ -2,16 +2,18 @@
 
 A panel is a Parquet file sorted by (item_id, timestamp): `item_id` text, `timestamp` without time zone, and the value
 columns as float64 under the names of the source. A missing value is NaN. A *raw* panel is what the source said: it may
-repeat time stamps (in source order) and carries `source_row`, the line of the file (header = 1) that a row stood on. A
-*clean* panel has exactly one row per grid point from each series' first to its last observation. `PanelRef` is what
-passes between tasks: a path, the digest of the content and a few counts, never a frame.
+repeat time stamps (in source order) and carries `source_row`, the line or row of the source that a row stood on
+(`PanelRef.place` says it in words); rows behind the last target may hold covariates known in advance. A *clean* panel
+has exactly one row per grid point from each series' first to its last observed target; the known covariates behind it
+lie in a second file. A categorical column holds codes, `PanelRef.levels` their names. `PanelRef` is what passes between
+tasks: paths, the digest of the content and a few counts, never a frame.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,16 @@ Moment = Annotated[
 ]
 
 
+class SourcePart(BaseModel):
+    """One file (or query) that rows of a panel came from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    unit: Literal["line", "row"]  # what `source_row` counts: lines of a text (header = 1), or rows
+    before: int  # added to the line or row within this part, so that `source_row` is unique
+
+
 class PanelRef(BaseModel):
     """Reference to a panel on disk."""
 
@@ -42,6 +54,18 @@ class PanelRef(BaseModel):
     start: Moment
     end: Moment
     values: list[str]
+    levels: dict[str, list[str]] = {}  # categorical column -> the names that its codes 0, 1, ... stand for
+    future_path: str | None = None  # of a clean panel: known covariates behind the last target of each series
+    static_path: str | None = None  # item_id and the static columns, one row per series
+    parts: list[SourcePart] = []
+
+    def place(self, row: int) -> str:
+        """Where a `source_row` stands, for messages: `line 17`, or `line 17 of b.csv` where there are several files."""
+        if not self.parts:
+            return f"line {row}"
+        part = max((one for one in self.parts if one.before < row), key=lambda one: one.before)
+        text = f"{part.unit} {row - part.before}"
+        return text if len(self.parts) == 1 else f"{text} of {part.name}"
 
 
 def value_columns(frame: pd.DataFrame) -> list[str]:
@@ -61,16 +85,33 @@ def panel_digest(frame: pd.DataFrame) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_panel(frame: pd.DataFrame, folder: Path, *, stage: str) -> PanelRef:
+def write_panel(
+    frame: pd.DataFrame,
+    folder: Path,
+    *,
+    stage: str,
+    levels: dict[str, list[str]] | None = None,
+    parts: Sequence[SourcePart] = (),
+    future: pd.DataFrame | None = None,
+    static: pd.DataFrame | None = None,
+) -> PanelRef:
     """Write a panel as `<stage>-<digest>.parquet`; the same content gives the same file, written whole or not at all.
 
     Args:
         frame: columns item_id, timestamp and at least one value column; sorted by item_id and timestamp.
         folder: created when missing.
         stage: `raw` or `clean`, for the file's name.
+        levels: names behind the codes of each categorical column.
+        parts: where the rows came from.
+        future: item_id, timestamp and the known covariates behind the last target of each series; None: none.
+        static: item_id and the static columns, one row per series; None: none.
     """
-    digest = panel_digest(frame)
+    beside = {name: one for name, one in {"future": future, "static": static}.items() if one is not None}
+    digest = combined_digest(panel_digest(frame), levels or {}, beside)
     path = folder / f"{stage}-{digest}.parquet"
+    places = {f"{name}_path": folder / f"{stage}-{digest}-{name}.parquet" for name in beside}
+    for one, place in zip(beside.values(), places.values(), strict=True):
+        write_parquet(one, place)
     write_parquet(frame, path)
     return PanelRef(
         path=str(path),
@@ -80,7 +121,21 @@ def write_panel(frame: pd.DataFrame, folder: Path, *, stage: str) -> PanelRef:
         start=frame["timestamp"].min(),
         end=frame["timestamp"].max(),
         values=value_columns(frame),
+        levels=levels or {},
+        parts=list(parts),
+        **{name: str(place) for name, place in places.items()},
     )
+
+
+def combined_digest(digest: str, levels: dict[str, list[str]], beside: dict[str, pd.DataFrame]) -> str:
+    """The digest of a frame together with what goes with it; the frame's own where nothing does."""
+    if not levels and not beside:
+        return digest
+    whole = hashlib.sha256(f"{digest}{sorted(levels.items())}".encode())
+    for name, one in beside.items():
+        rows = pd.util.hash_pandas_object(one, index=False).to_numpy()
+        whole.update(f"{name}{list(one.columns)}".encode() + rows.tobytes())
+    return whole.hexdigest()[:16]
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -92,6 +147,11 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 def read_panel(panel: PanelRef) -> pd.DataFrame:
     """The frame behind a reference."""
     return pd.read_parquet(panel.path)
+
+
+def read_beside(path: str | None) -> pd.DataFrame | None:
+    """The frame of a panel's future or static values; None where it has none."""
+    return None if path is None else pd.read_parquet(path)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import copy
 import pytest
 import yaml
 
-from tasks import job_reference
 from tasks.errors import JobError
 from tasks.job import Job, job_from_settings, load_job
+from tasks.job import reference as job_reference
 
 SMALLEST = {
     "name": "metro",
@@ -60,7 +60,7 @@ def build(settings, folder):
         ("quantiles", [], ["quantiles", "at least 1"]),
         ("validation.stale_after", "7 days", ["validation.stale_after", "'7 days'", "such as 7d"]),
         ("validation.max_missing", 1.5, ["validation.max_missing", "1.5", "share"]),
-        ("validation.ranges", {"wind": {"min": 0}}, ["validation.ranges", "'wind'", "neither a target"]),
+        ("validation.ranges", {"wind": {"min": 0}}, ["validation.ranges", "'wind'", "no numeric column"]),
         ("validation.ranges", {"temp": {"min": 3, "max": 1}}, ["ranges.temp", "min 3.0", "max 1.0"]),
         ("backtest.baselines", ["arima"], ["backtest.baselines", "'arima'", "seasonal_naive:N"]),
         ("backtest.baselines", ["seasonal_naive:0"], ["'seasonal_naive:0'", "known: naive"]),
@@ -169,7 +169,7 @@ def test_a_job_never_changes(tmp_path):
 def test_reference_page_is_current():
     """docs/job-file.md is what the descriptions in the model say."""
     page = job_reference.PAGE.read_text(encoding="utf-8")
-    assert page == job_reference.reference_page(), "run: python -m tasks.job_reference"
+    assert page == job_reference.reference_page(), "run: python -m tasks.job.reference"
 
 
 def test_reference_page_names_every_setting():

@@ -1,6 +1,6 @@
-"""The job file in words, from the descriptions in `tasks/job.py`: reference page, commented files.
+"""The job file in words, from the descriptions in `tasks/job/`: reference page, commented files.
 
-In: the pydantic model. Out: text. `python -m tasks.job_reference` rewrites `docs/job-file.md`; a
+In: the pydantic model. Out: text. `python -m tasks.job.reference` rewrites `docs/job-file.md`; a
 test compares the two.
 """
 
@@ -12,9 +12,11 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from tasks.job import Job, Range, Setting
+from tasks.job.checking import Range
+from tasks.job.job import Job
+from tasks.job.setting import Setting
 
-PAGE = Path(__file__).parents[1] / "docs" / "job-file.md"
+PAGE = Path(__file__).parents[2] / "docs" / "job-file.md"
 WIDTH = 100  # columns of a commented job file
 LONG_LIST = 5  # entries from which a list has a line for each
 
@@ -46,7 +48,7 @@ finetune:
 INTRO = f"""\
 # The job file
 
-<!-- Made from tasks/job.py by `python -m tasks.job_reference`; edit the descriptions there. -->
+<!-- Made from tasks/job/ by `python -m tasks.job.reference`; edit the descriptions there. -->
 
 One YAML file says everything about a forecasting job; `moirai init DATA.csv` proposes one. Unknown
 settings are refused, so that a typing error cannot pass. Relative paths start at the file's folder.
@@ -54,8 +56,8 @@ settings are refused, so that a typing error cannot pass. Relative paths start a
 ```yaml
 {EXAMPLE}```
 
-Only `name`, `source.path`, `columns.timestamp`, `columns.target`, `frequency` and `horizon` are
-required; all else has the default shown here.
+Only `name`, `source` (`path`, or `url` and `query`), `columns.timestamp`, `columns.target`,
+`frequency` and `horizon` are required; all else has the default shown here.
 """
 
 

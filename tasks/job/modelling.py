@@ -1,0 +1,48 @@
+"""How models are scored and trained: the blocks `backtest` and `finetune`."""
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from tasks.job.setting import Positive, Setting
+
+
+class Backtest(Setting):
+    """Rolling-origin evaluation on the end of every series."""
+
+    windows: Positive = Field(20, description="forecast windows of one horizon each, back to back")
+    models: list[str] = Field(
+        [],
+        description="model references to score; empty: the job's model and finetune.base; the pipeline scores them "
+        "beside its new version and finetune.base",
+    )
+    baselines: list[str] = Field(
+        ["naive", "seasonal_naive"],
+        description="naive, seasonal_naive (the job's season) or seasonal_naive:N (season of N steps)",
+    )
+
+    @field_validator("baselines")
+    @classmethod
+    def _are_known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not re.fullmatch(r"naive|seasonal_naive(:[1-9]\d*)?", name):
+                msg = f"unknown baseline {name!r}; known: naive, seasonal_naive, seasonal_naive:N"
+                raise ValueError(msg)
+        return value
+
+
+class Finetune(Setting):
+    """Fine-tuning of a base model on the span before the first backtest window."""
+
+    base: str = Field("starter", description="model reference that training starts from")
+    max_steps: Positive = Field(400, description="optimiser steps at most")
+    batch_size: Positive = Field(32, description="windows per step")
+    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate of AdamW")
+    validate_every: Positive = Field(50, description="steps between two validations")
+    patience: Positive = Field(4, description="validations without gain before training stops")
+    validation_windows: Positive = Field(
+        4, description="horizons at the end of the training span held out for early stopping"
+    )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
+    seed: int = Field(0, ge=0, description="seed of everything random")

@@ -1,0 +1,22 @@
+"""What every block of the job file has in common."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Level = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Setting(BaseModel):
+    """Base of every block: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # would count as 1 or 0
+            msg = f"{str(value).lower()} is no value here; quote yes, no, on and off to mean text"
+            raise ValueError(msg)  # noqa: TRY004 - pydantic reports ValueErrors only
+        return value
