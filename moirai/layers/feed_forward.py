@@ -52,10 +52,13 @@ class MixtureOfExperts(nn.Module):
         selected, gates = self.route(tokens, centroid)
         order = selected.flatten().argsort(stable=True)  # visits, sorted by expert
         visits = torch.bincount(selected.flatten(), minlength=len(self.experts)).tolist()
-        slices = tokens[order // self.top_k].split(visits)
-        done = torch.cat([expert(part) for expert, part in zip(self.experts, slices, strict=True) if len(part)])
-        back = torch.empty_like(done).index_copy(0, order, done).unflatten(0, (-1, self.top_k))
-        return (back * gates[..., None].to(back.dtype)).sum(1).view_as(x)
+        visitors, shares = order // self.top_k, gates.flatten()[order, None]
+        slices = zip(tokens[visitors].split(visits), visitors.split(visits), shares.split(visits), strict=True)
+        mixed = torch.zeros_like(tokens)
+        for expert, (part, place, share) in zip(self.experts, slices, strict=True):
+            if len(part):  # added while it is in the cache of the processor
+                mixed.index_add_(0, place, (expert(part) * share).to(mixed.dtype))
+        return mixed.view_as(x)
 
     def route(
         self, tokens: Float[Tensor, "token dim"], centroid: Float[Tensor, "expert dim"]

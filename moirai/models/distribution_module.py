@@ -47,9 +47,9 @@ class DistributionModule(PretrainedModule):
             positions: tokens, the same of every row, whose distribution is wanted; all if not given.
         """
         scaling = self.scaling(tokens)
-        encoded = self.encode(tokens, patch_size, scaling)
+        encoded = self.encode(tokens, patch_size, scaling, positions=positions)
         if positions is not None:
-            encoded, scaling = encoded.index_select(1, positions), scaling.select(positions)
+            scaling = scaling.select(positions)
             patch_size = patch_size if isinstance(patch_size, int) else patch_size.index_select(1, positions)
         return self.distribution(encoded, patch_size, scaling)
 
@@ -58,9 +58,21 @@ class DistributionModule(PretrainedModule):
         return Scaling.of(tokens, enabled=self.config.scaling)
 
     def encode(
-        self, tokens: PackedTokens, patch_size: int | Int[Tensor, "batch seq"], scaling: Scaling
-    ) -> Float[Tensor, "batch seq dim"]:
-        """Encode tokens whose statistics are known."""
+        self,
+        tokens: PackedTokens,
+        patch_size: int | Int[Tensor, "batch seq"],
+        scaling: Scaling,
+        *,
+        positions: Int[Tensor, "chosen"] | None = None,
+    ) -> Float[Tensor, "batch kept dim"]:
+        """Encode tokens whose statistics are known.
+
+        Args:
+            tokens: rows of one or more samples.
+            patch_size: of all tokens, or of each.
+            scaling: location and scale of every token.
+            positions: tokens, the same of every row, that are wanted; all if not given.
+        """
         raise NotImplementedError
 
     def head(

@@ -35,11 +35,16 @@ class MoiraiModule(DistributionModule):
         )
 
     def encode(
-        self, tokens: PackedTokens, patch_size: int | Int[Tensor, "batch seq"], scaling: Scaling
-    ) -> Float[Tensor, "batch seq dim"]:
+        self,
+        tokens: PackedTokens,
+        patch_size: int | Int[Tensor, "batch seq"],
+        scaling: Scaling,
+        *,
+        positions: Int[Tensor, "chosen"] | None = None,
+    ) -> Float[Tensor, "batch kept dim"]:
         """Encode tokens whose statistics are known."""
         embedded = self.in_proj(scaling.apply(tokens.target), self.sizes(patch_size))
         hidden = tokens.prediction_mask[..., None]
         embedded = torch.where(hidden, self.mask_encoding.weight.to(embedded.dtype), embedded)
         pattern = AttentionPattern.same_sample(tokens.sample_id, tokens.time_id, tokens.variate_id, head_dim=HEAD_DIM)
-        return self.encoder(embedded, pattern)
+        return self.encoder(embedded, pattern, positions=positions)

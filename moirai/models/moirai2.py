@@ -1,11 +1,12 @@
 """Moirai 2.0: causal encoder with a quantile head (specification, section 8)."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from moirai.config import HEAD_DIM, Moirai2Config
 from moirai.layers.attention import AttentionPattern
+from moirai.layers.cache import KeyValueCache
 from moirai.layers.encoder import Encoder
 from moirai.layers.patch_projection import ResidualBlock
 from moirai.layers.scaler import Scaling
@@ -48,12 +49,27 @@ class Moirai2Module(PretrainedModule):
         """Statistics of the observed values outside the forecast window."""
         return Scaling.of(tokens, enabled=self.config.scaling)
 
-    def encode_scaled(self, tokens: PackedTokens, scaling: Scaling) -> Float[Tensor, "batch seq dim"]:
-        """Encode tokens whose statistics are known."""
+    def encode_scaled(
+        self,
+        tokens: PackedTokens,
+        scaling: Scaling,
+        *,
+        positions: Int[Tensor, "chosen"] | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Float[Tensor, "batch kept dim"]:
+        """Encode tokens whose statistics are known.
+
+        Args:
+            tokens: rows of one or more samples.
+            scaling: location and scale of every token.
+            positions: tokens, the same of every row, that are wanted; all if not given.
+            cache: holds the tokens before these, and takes these.
+        """
         scaled = scaling.apply(tokens.target)
         embedded = self.in_proj(torch.cat((scaled, tokens.observed_mask.to(scaled.dtype)), dim=-1))
-        pattern = AttentionPattern.causal(tokens.sample_id, tokens.time_id, tokens.variate_id, head_dim=HEAD_DIM)
-        return self.encoder(embedded, pattern)
+        ids = (tokens.sample_id, tokens.time_id, tokens.variate_id)
+        pattern = AttentionPattern.causal(*ids, head_dim=HEAD_DIM, cache=cache)
+        return self.encoder(embedded, pattern, positions=positions, cache=cache)
 
     def head(self, encoded: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch token quantile patch"]:
         """Quantiles in scaled space."""

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from moirai.config import HEAD_DIM, MoiraiMoEConfig
 from moirai.layers.attention import AttentionPattern
+from moirai.layers.cache import KeyValueCache
 from moirai.layers.encoder import SparseEncoder
 from moirai.layers.multi_size import MultiSizeFeature, MultiSizeInput
 from moirai.layers.scaler import Scaling
@@ -36,11 +37,18 @@ class MoiraiMoEModule(DistributionModule):
         )
 
     def encode(
-        self, tokens: PackedTokens, patch_size: int | Int[Tensor, "batch seq"], scaling: Scaling
-    ) -> Float[Tensor, "batch seq dim"]:
-        """Encode tokens whose statistics are known."""
+        self,
+        tokens: PackedTokens,
+        patch_size: int | Int[Tensor, "batch seq"],
+        scaling: Scaling,
+        *,
+        positions: Int[Tensor, "chosen"] | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Float[Tensor, "batch kept dim"]:
+        """Encode tokens whose statistics are known; a cache may hold those before them."""
         scaled, sizes = scaling.apply(tokens.target), self.sizes(patch_size)
         features = self.feat_proj(functional.silu(self.in_proj(scaled, sizes)), sizes)
         embedded = features + self.res_proj(scaled, sizes)
-        pattern = AttentionPattern.causal(tokens.sample_id, tokens.time_id, tokens.variate_id, head_dim=HEAD_DIM)
-        return self.encoder(embedded, pattern)
+        ids = (tokens.sample_id, tokens.time_id, tokens.variate_id)
+        pattern = AttentionPattern.causal(*ids, head_dim=HEAD_DIM, cache=cache)
+        return self.encoder(embedded, pattern, positions=positions, cache=cache)

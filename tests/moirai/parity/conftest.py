@@ -27,14 +27,21 @@ TOLERANCES = {
 
 @pytest.fixture(scope="session")
 def assert_close() -> Callable[..., None]:
-    """Compare with the tolerance of a kind; `magnitude` multiplies the absolute part."""
+    """Compare with the tolerance of a kind; `magnitude` multiplies the absolute part.
 
-    def compare(actual: Tensor, expected: Tensor, kind: str, *, magnitude: Tensor | float = 1.0) -> None:
+    Of a `share` below 1 the rest may differ by up to twice the tolerance.
+    """
+
+    def compare(
+        actual: Tensor, expected: Tensor, kind: str, *, magnitude: Tensor | float = 1.0, share: float = 1.0
+    ) -> None:
         rtol, atol = TOLERANCES[kind]
         assert actual.shape == expected.shape
         allowed = rtol * expected.abs() + atol * torch.as_tensor(magnitude)
-        excess = ((actual - expected).abs() / allowed).max().item()
-        assert excess <= 1, f"{kind}: largest difference is {excess:.2f} times the tolerance"
+        excess = (actual - expected).abs() / allowed
+        largest, within = excess.max().item(), (excess <= 1).double().mean().item()
+        assert largest <= (1 if share == 1 else 2), f"{kind}: largest difference is {largest:.2f} times the tolerance"
+        assert within >= share, f"{kind}: {within:.1%} of the values are within the tolerance"
 
     return compare
 

@@ -35,6 +35,7 @@ COVERED = {
         "test_components::test_optim_schedule",
         "test_published::test_optim_groups",
     ],
+    "components/patch_size_constraints.json": ["test_patch_sizes::test_patch_size_table"],
     "components/rmsnorm.safetensors": ["test_components::test_rmsnorm"],
     "components/rotary.safetensors": ["test_components::test_rotary"],
     "components/scaler.safetensors": ["test_components::test_scaler"],
@@ -92,6 +93,27 @@ for name in ("uni", "multi", "long"):
     COVERED[f"moirai2/gluonts_forecast_{name}.safetensors"] = [
         f"test_forecast::test_{test}" for test in ("network_inputs", "gluonts_predictor")
     ]
+for name in ("moirai/fixed_uni", "moirai/fixed_uni_nan_pad", "moirai/fixed_multi_feat", "moirai_2h/fixed_uni"):
+    COVERED[f"{name.replace('/', '/forecast_')}.safetensors"] = [
+        f"test_distribution_forecasts::test_{test}"
+        for test in ("token_layout", "laws", "distribution_function", "quantiles_without_sampling")
+    ]
+for name in ("uni", "multi_feat"):
+    COVERED[f"moirai/forecast_auto_{name}.safetensors"] = [
+        f"test_distribution_forecasts::test_{test}"
+        for test in ("patch_choice", "distribution_function", "quantiles_without_sampling")
+    ]
+    COVERED[f"moirai_moe/forecast_single_{name}.safetensors"] = [
+        f"test_distribution_forecasts::test_{test}"
+        for test in ("token_layout", "laws", "distribution_function", "quantiles_without_sampling")
+    ]
+    COVERED[f"moirai_moe/forecast_ar_{name}.safetensors"] = [
+        f"test_distribution_forecasts::test_{test}" for test in ("token_layout", "laws", "roll_out")
+    ]
+for name in ("uni", "multi"):
+    for file in (f"moirai/gluonts_inputs_{name}_fixed", f"moirai/gluonts_inputs_{name}_auto"):
+        COVERED[f"{file}.safetensors"] = ["test_distribution_forecasts::test_network_inputs"]
+    COVERED[f"moirai_moe/gluonts_inputs_{name}.safetensors"] = ["test_distribution_forecasts::test_network_inputs"]
 for name in ("short", "long"):
     COVERED[f"moirai2/numpy_predict_{name}.safetensors"] = ["test_forecast::test_numpy_predict"]
 
