@@ -11,6 +11,7 @@ from tasks.backtest import run_backtest
 from tasks.model_reference import resolve
 from tasks.report import publish_report
 from tasks.stages import track_backtest
+from tasks.tracking import track_report
 from tasks.warehouse import store_scores
 
 
@@ -30,6 +31,7 @@ def backtest(job_file: str, as_of: datetime | None = None, models: list[str] | N
     with recorded(job_file, "backtest", as_of) as run:
         pinned = [resolve(run.job, reference) for reference in models or run.job.backtest_models]
         data = prepare(run)
+        attempt = run.attempt(data)
         tested = run_backtest(run.job, data.panel, pinned)
         run.rows["scores"] = store_scores(
             run.job,
@@ -39,6 +41,8 @@ def backtest(job_file: str, as_of: datetime | None = None, models: list[str] | N
             run_id=run.run_id,
         )
         run.model = pinned[0]
-        track_backtest(run.job, tested, data.panel, candidate=tested.label(run.model))
-        outcome = Outcome(run, data, model=run.model, tested=tested)
-        return outcome.summary(publish_report(outcome.report_inputs()))
+        tracked = track_backtest(run.job, attempt, tested, data.panel, candidate=tested.label(run.model))
+        outcome = Outcome(run, data, attempt, model=run.model, tested=tested, tracked=tracked)
+        report = publish_report(outcome.report_inputs())
+        track_report(run.job, tracked, report)
+        return outcome.summary(report)

@@ -31,17 +31,18 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="show Prefect's own log
 
 
 @app.command()
-def init(
-    data: Annotated[Path, typer.Argument(help="CSV file to look at", show_default=False)],
+def init(  # noqa: PLR0917 - options of a command
+    data: Annotated[str, typer.Argument(help="file, folder, glob or database URL to look at", show_default=False)],
     out: Annotated[Path, typer.Option(help="job file to write")] = Path("job.yaml"),
+    query: Annotated[str | None, typer.Option(help="SELECT that a database is asked")] = None,
     target: Annotated[list[str] | None, typer.Option(help="column to forecast; repeat for several")] = None,
     force: Annotated[bool, typer.Option("--force", help="replace an existing job file")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at a file, infer a job and write it with comments."""
+    """Look at files or a database, infer a job and write it with comments."""
     from flows.init import write_job  # noqa: PLC0415 - pandas waits until needed
 
-    write_job(data, out, targets=target, force=force, as_json=as_json)
+    write_job(data, out, query=query, targets=target, force=force, as_json=as_json)
 
 
 @app.command()

@@ -28,8 +28,9 @@ def finetune(job_file: str, as_of: datetime | None = None) -> Summary:
     """
     with recorded(job_file, "finetune", as_of) as run:
         data = prepare(run)
+        attempt = run.attempt(data)
         trained = train(run.job, data.panel, resolve(run.job, run.job.finetune.base))
-        tracked = track_training(run.job, trained, data.panel)
+        tracked = track_training(run.job, attempt, trained, data.panel)
         run.model = register(run.job, **trained.registration, panel=data.panel, run_id=tracked)
-        outcome = Outcome(run, data, trained=trained, model=run.model)
+        outcome = Outcome(run, data, attempt, trained=trained, model=run.model, tracked=tracked)
         return outcome.summary(publish_report(outcome.report_inputs()))

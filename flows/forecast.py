@@ -27,8 +27,9 @@ def forecast(job_file: str, as_of: datetime | None = None) -> Summary:
     """
     with recorded(job_file, "forecast", as_of) as run:
         run.model = resolve(run.job, run.job.model)
-        data = prepare(run)
+        data = prepare(run, forecasting=True)
+        attempt = run.attempt(data)
         made = make_forecasts(run.job, data.panel, run.model)
         run.rows["forecasts"] = store_forecasts(run.job, made.path, run_id=run.run_id, issued_at=run.started_at)
-        outcome = Outcome(run, data, model=run.model, forecasts=made)
+        outcome = Outcome(run, data, attempt, model=run.model, forecasts=made)
         return outcome.summary(publish_report(outcome.report_inputs()))

@@ -23,5 +23,6 @@ def ingest(job_file: str, as_of: datetime | None = None) -> Summary:
         as_of: moment the run stands at; later rows are not seen. None: the end of the data.
     """
     with recorded(job_file, "ingest", as_of) as run:
-        outcome = Outcome(run, prepare(run))
+        data = prepare(run)
+        outcome = Outcome(run, data, run.attempt(data))
         return outcome.summary(publish_report(outcome.report_inputs()))

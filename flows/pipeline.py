@@ -13,6 +13,7 @@ from tasks.model_reference import resolve
 from tasks.register import choose_alias, promote, register
 from tasks.report import publish_report
 from tasks.stages import track_backtest, track_training
+from tasks.tracking import track_report
 from tasks.train import train
 from tasks.warehouse import store_forecasts, store_scores
 
@@ -36,19 +37,24 @@ def pipeline(job_file: str, as_of: datetime | None = None) -> Summary:
         job = run.job
         base = resolve(job, job.finetune.base)
         others = [resolve(job, reference) for reference in job.backtest.models]
-        data = prepare(run)
+        data = prepare(run, forecasting=True)
+        attempt = run.attempt(data)
         trained = train(job, data.panel, base)
-        tracked = track_training(job, trained, data.panel)
-        candidate = register(job, **trained.registration, panel=data.panel, run_id=tracked)
+        training = track_training(job, attempt, trained, data.panel)
+        candidate = register(job, **trained.registration, panel=data.panel, run_id=training)
         tested = run_backtest(job, data.panel, [candidate, base, *others])
         run.rows["scores"] = store_scores(
             job, tested.scores_path, config_hash=tested.config_hash, panel_digest=data.panel.digest, run_id=run.run_id
         )
-        track_backtest(job, tested, data.panel, candidate=tested.label(candidate))
+        tracked = track_backtest(job, attempt, tested, data.panel, candidate=tested.label(candidate))
         losses = {"candidate_wql": tested.wql(candidate), "base_wql": tested.wql(base)}
         decision = promote(job, candidate, **losses) if as_of is None else choose_alias(**losses)
         run.model = candidate if decision == "champion" else base
         made = make_forecasts(job, data.panel, run.model)
         run.rows["forecasts"] = store_forecasts(job, made.path, run_id=run.run_id, issued_at=run.started_at)
-        outcome = Outcome(run, data, trained=trained, model=run.model, tested=tested, forecasts=made)
-        return outcome.summary(publish_report(outcome.report_inputs()))
+        outcome = Outcome(
+            run, data, attempt, trained=trained, model=run.model, tested=tested, forecasts=made, tracked=tracked
+        )
+        report = publish_report(outcome.report_inputs())
+        track_report(job, tracked, report)
+        return outcome.summary(report)

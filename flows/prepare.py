@@ -7,7 +7,7 @@ from tasks.ingest import ingest
 from tasks.panel import PanelRef
 from tasks.transform import TransformResult, transform
 from tasks.validate import ValidationResult, validate
-from tasks.warehouse import store_observations, store_quarantine
+from tasks.warehouse import known_items, store_observations, store_quarantine
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,17 @@ class Prepared:
     transformed: TransformResult
 
 
-def prepare(run: Run) -> Prepared:
-    """Ingest, validate, transform; store what was observed and what was left out."""
+def prepare(run: Run, *, forecasting: bool = False) -> Prepared:
+    """Ingest, validate, transform; store what was observed and what was left out.
+
+    Args:
+        run: the attempt; it learns the digest of the panel and the moment it stands at.
+        forecasting: whether forecasts follow, for which covariates known in advance must reach over the horizon.
+    """
     raw = ingest(run.job, run.as_of)
     run.panel_digest = raw.digest
-    validation = validate(run.job, raw, run.as_of)
+    known = known_items(run.job, run.as_of)
+    validation = validate(run.job, raw, run.as_of, forecasting=forecasting, known_items=known)
     transformed = transform(run.job, raw, [one.item_id for one in validation.quarantined])
     panel = transformed.panel
     run.panel_digest, run.as_of = panel.digest, run.as_of or panel.end

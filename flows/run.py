@@ -1,4 +1,4 @@
-"""What every flow does around its work: note the attempt in the warehouse when it starts and when it ends."""
+"""What every flow does around its work: note the attempt in the warehouse, name and tag it in Prefect."""
 
 import logging
 import time
@@ -6,16 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pandas as pd
 from prefect.runtime import flow_run
 
+from flows.labels import label_run, show_stop
 from moirai.errors import MoiraiError
-from tasks.errors import JobError
+from tasks.errors import JobError, ValidationError
+from tasks.findings import Findings
 from tasks.job import Job, load_job
 from tasks.model_reference import ModelRef
+from tasks.naming import run_name, run_tags
+from tasks.tracking import Attempt
 from tasks.warehouse import RunRecord, store_run
+
+if TYPE_CHECKING:  # it imports this module
+    from flows.prepare import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +38,31 @@ class Run:
     as_of: pd.Timestamp | None  # None: the end of the data, once that is known
     run_id: str = field(default_factory=lambda: str(flow_run.id or uuid4()))
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    origin: pd.Timestamp | None = None  # last time stamp that the run saw; None: not read yet
     panel_digest: str | None = None
     model: ModelRef | None = None
     rows: dict[str, int] = field(default_factory=dict)
+
+    def label(self) -> None:
+        """Name and tag the run in Prefect by what is known of it so far."""
+        name = run_name(self.job, self.flow, self.origin, as_of=self.as_of)
+        label_run(name, run_tags(self.job, self.flow, self.model.name if self.model else None))
+
+    def attempt(self, data: "Prepared") -> Attempt:
+        """The attempt as trackers note it, once its data is there; Prefect's name of the run gets the origin."""
+        self.origin = data.panel.end
+        self.label()
+        return Attempt(
+            flow=self.flow,
+            run_id=self.run_id,
+            as_of=self.as_of or self.origin,
+            origin=self.origin,
+            findings=Findings(
+                checks=data.validation.checks,
+                quarantined=data.validation.quarantined,
+                changes=data.transformed.changes,
+            ),
+        )
 
     def record(self, **ending: str | float | None) -> RunRecord:
         """The row of `runs` as things stand."""
@@ -62,12 +92,15 @@ def _without_zone(moment: pd.Timestamp) -> pd.Timestamp:
 def recorded(job_file: str, flow: str, as_of: datetime | None) -> Iterator[Run]:
     """Record an attempt: `running` at its start, `completed` or `failed` with the reason at its end.
 
+    What validation found before it stopped a run is left in Prefect as well.
+
     Raises:
         JobError: the job file cannot be used; then there is nothing to record it in.
     """
     job = load_job(job_file)
     run = Run(job, job_file, flow, None if as_of is None else _without_zone(pd.Timestamp(as_of)))
     clock = time.monotonic()
+    run.label()
     store_run(job, run.record(status="running"))
     try:
         yield run
@@ -75,5 +108,8 @@ def recorded(job_file: str, flow: str, as_of: datetime | None) -> Iterator[Run]:
         status = "failed" if isinstance(error, Exception) else "cancelled"
         reason = str(error) if isinstance(error, MoiraiError) else repr(error)
         store_run(job, run.record(status=status, seconds=time.monotonic() - clock, error=reason))
+        if isinstance(error, ValidationError):
+            show_stop(job, flow, reason, job.workspace_path / "validation" / f"{run.panel_digest}.json")
         raise
+    run.label()
     store_run(job, run.record(status="completed", seconds=time.monotonic() - clock))

@@ -14,6 +14,7 @@ from tasks.forecast import ForecastRef
 from tasks.mlflow_store import tracking_uri, without_password
 from tasks.model_reference import ModelRef
 from tasks.report import ReportInputs
+from tasks.tracking import Attempt
 from tasks.train import TrainResult
 from tasks.warehouse import warehouse_url
 
@@ -46,13 +47,15 @@ class Outcome:
         self,
         run: Run,
         data: Prepared,
+        attempt: Attempt,
         *,
         trained: TrainResult | None = None,
         model: ModelRef | None = None,
         tested: BacktestResult | None = None,
         forecasts: ForecastRef | None = None,
+        tracked: str | None = None,
     ) -> None:
-        self.run, self.data = run, data
+        self.run, self.data, self.attempt, self.tracked = run, data, attempt, tracked
         self.trained, self.model, self.tested, self.forecasts = trained, model, tested, forecasts
 
     def report_inputs(self) -> ReportInputs:
@@ -62,9 +65,7 @@ class Outcome:
             job=self.run.job,
             flow=self.run.flow,
             facts=self._facts(),
-            checks=data.validation.checks,
-            quarantined=data.validation.quarantined,
-            changes=data.transformed.changes,
+            findings=self.attempt.findings,
             panel=data.panel,
             backtest_folder=tested.folder if tested else None,
             candidate=tested.label(self.model) if tested and self.model else None,
@@ -75,15 +76,14 @@ class Outcome:
 
     def summary(self, report: str) -> Summary:
         """What the flow returns."""
-        run, trained = self.run, self.trained
-        checks = [one.message for one in self.data.validation.checks if not one.passed]
+        run, trained, found = self.run, self.trained, self.attempt.findings
         return Summary(
             job=run.job.name,
             flow=run.flow,
             run_id=run.run_id,
             as_of=str(run.as_of),
             panel_digest=self.data.panel.digest,
-            findings=checks + [one.message for one in self.data.transformed.changes],
+            findings=[one.message for one in found.failed] + [one.message for one in found.changes],
             rows=run.rows,
             scores=self.tested.scores if self.tested else {},
             model=f"{self.model.name} version {self.model.version}" if self.model else None,
@@ -104,11 +104,18 @@ class Outcome:
             "Started": f"{run.started_at:%Y-%m-%d %H:%M} UTC",
             "Stands at": str(run.as_of),
         }
+        columns = run.job.columns
+        roles = {"Known in advance": columns.known, "Known up to the origin": columns.past, "Static": columns.static}
+        facts |= {role: ", ".join(names) for role, names in roles.items() if names}
         if model:
             facts["Model"] = f"{model.name} version {model.version}"
             facts["Licence"] = model.licence
+            if columns.covariates and model.encoding is None:
+                facts["Covariates"] = f"not shown to {model.name}, which was trained without any; fine-tune to use them"
         if self.trained:
             facts["Fine-tuned from"] = f"{self.trained.base.name} version {self.trained.base.version}"
+        if self.tracked:
+            facts["MLflow run"] = self.tracked
         return facts
 
     def _next_steps(self) -> list[str]:

@@ -3,8 +3,8 @@
 In: a job, a clean panel, resolved models. Out: a folder with `forecasts.parquet`, `scores.parquet`,
 `summary.parquet` and `steps.parquet` (docs/architecture.md, "A backtest on disk"), named by its ingredients. Fails
 with `DataError` when no series is long enough. Windows, metrics and baselines are those of GIFT-Eval
-(`moirai/evaluation`); every model sees exactly the values before a window's origin. Series too short for the windows
-are left out, counted and named in the log.
+(`moirai/evaluation`); every model sees exactly the values before a window's origin, and of known covariates those of
+its horizon. Series too short for the windows are left out, counted and named in the log.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from moirai.evaluation.baselines import season_of, seasonal_naive
 from moirai.evaluation.metrics import Sums, score, seasonal_error
 from moirai.evaluation.windows import origins
 from moirai.forecasting.levels import at_levels, check_levels, mean_of_quantiles, quantile_name
+from tasks.covariates import model_encoding, panel_covariates
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import Moment, PanelRef, TargetSeries, read_panel, target_series
@@ -111,9 +112,10 @@ def backtest_panel(job: Job, panel: PanelRef, models: Sequence[ModelRef]) -> Bac
     """
     windows, left_out = make_windows(job, target_series(read_panel(panel), job.columns.target))
     distinct = {(one.name, one.version): one for one in models}
-    forecasters = [*(_model(job, one) for one in distinct.values()), *baselines(job)]
+    forecasters = [*(_model(job, panel, one) for one in distinct.values()), *baselines(job)]
     config_hash = job.config_hash("columns", "frequency", "horizon", "season", "context", "backtest")
     parts = [panel.digest, config_hash, *(f"{one.name} {one.version}" for one in forecasters)]
+    parts += [one.encoding.fingerprint for one in distinct.values() if one.encoding is not None]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     folder = job.workspace_path / "backtests" / digest
     with whole_folder(folder, mark="summary.parquet") as made:
@@ -165,8 +167,23 @@ def _repeat_season(windows: Sequence[Window], *, horizon: int, season: int) -> n
     return np.stack([seasonal_naive(one.history, horizon=horizon, season=season).quantiles(LEVELS) for one in windows])
 
 
-def _model(job: Job, model: ModelRef) -> Forecaster:
+def _model(job: Job, panel: PanelRef, model: ModelRef) -> Forecaster:
     from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
+    from moirai.forecasting.inputs import SeriesInput  # noqa: PLC0415 - see above
+
+    encoding = model_encoding(job, model)
+
+    def seen_by_model(windows: Sequence[Window]) -> list[SeriesInput]:
+        """Cut at the origin, covariates show what is known there: of known ones the horizon, of past ones nothing."""
+        beside = {} if encoding is None else panel_covariates(job, panel, encoding)
+        return [
+            SeriesInput(
+                target=one.history[None],
+                past_feat_dynamic_real=None if encoding is None else beside[one.series.item_id][:, : one.seen],
+                name=f"series {one.series.item_id!r}",
+            )
+            for one in windows
+        ]
 
     def quantiles(windows: Sequence[Window]) -> np.ndarray:
         forecaster = MoiraiForecast.from_pretrained(
@@ -174,7 +191,7 @@ def _model(job: Job, model: ModelRef) -> Forecaster:
         )
         trained = forecaster.quantile_levels
         check_levels(trained, LEVELS)  # before the work
-        made = np.sort(forecaster.predict_arrays([one.history for one in windows]), axis=1)
+        made = np.sort(forecaster.predict_inputs(seen_by_model(windows), whole_patches=True)[..., 0], axis=1)
         return at_levels(made, trained, LEVELS).astype(np.float64)
 
     return Forecaster(model.name, model.version, quantiles)

@@ -2,7 +2,9 @@
 
 In: a job, a clean panel, a resolved model. Out: a Parquet file with the forecast frame of docs/architecture.md plus
 `model_name` and `model_version`, named by its ingredients. Fails with `ConfigError` when the job asks for quantile
-levels that the model was not trained on. The origin of a series is its own last time stamp.
+levels that the model was not trained on, with `JobError` when it names other covariates than the model was fine-tuned
+with, and with `DataError` when a known covariate lacks a value of the horizon. The origin of a series is its own last
+time stamp.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
+from tasks.covariates import future_frame, model_encoding, named
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import Moment, PanelRef, read_panel, write_parquet
@@ -43,11 +46,14 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
     """
     from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
 
+    encoding = model_encoding(job, model)
     forecaster = MoiraiForecast.from_pretrained(model.folder, prediction_length=job.horizon, context_length=job.context)
     forecasts = forecaster.predict_frame(
-        read_panel(panel),
+        named(read_panel(panel), panel),
         freq=job.frequency,
         target=job.columns.target,
+        future=None if encoding is None else future_frame(panel, encoding),
+        encoding=encoding,
         levels=job.quantiles,
         on_batch=lambda done, total: logger.info("forecast %d of %d series", done, total),
     )
@@ -58,6 +64,8 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
 def _write(job: Job, panel: PanelRef, model: ModelRef, forecasts: pd.DataFrame) -> ForecastRef:
     settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns")
     parts = f"{panel.digest}\n{model.name}\n{model.version}\n{settings}"
+    if model.encoding is not None:
+        parts += f"\n{model.encoding.fingerprint}"
     name = f"{hashlib.sha256(parts.encode()).hexdigest()[:16]}.parquet"
     path = job.workspace_path / "forecasts" / name
     write_parquet(forecasts, path)

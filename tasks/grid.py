@@ -26,8 +26,8 @@ class Grid:
     points: np.ndarray  # nanoseconds since 1970 of every step; empty for fixed steps
 
     @classmethod
-    def covering(cls, frequency: str, stamps: pd.Series) -> Self:
-        """The grid from the last point at or before the earliest stamp to the latest one."""
+    def covering(cls, frequency: str, stamps: pd.Series, ahead: int = 0) -> Self:
+        """The grid from the last point at or before the earliest stamp to `ahead` steps behind the latest one."""
         offset = to_offset(frequency)
         start, end = stamps.min(), stamps.max()
         if isinstance(offset, pd.offsets.Tick | pd.offsets.Day):
@@ -35,7 +35,11 @@ class Grid:
             width, first = unit * offset.n, start.as_unit("ns").value
             origin = first // width * width if DAY % width == 0 else first // unit * unit
             return cls(origin, width, np.empty(0, dtype=np.int64))
-        points = pd.date_range(offset.rollback(start.normalize()), end, freq=offset)
+        # business hours begin at 9, which no midnight leads to: they count from the earliest row
+        is_clock = isinstance(offset, pd.offsets.BusinessHour)
+        points = pd.date_range(offset.rollback(start if is_clock else start.normalize()), end, freq=offset)
+        if ahead:
+            points = points.append(pd.date_range(points[-1], periods=ahead + 1, freq=offset)[1:])
         numbers = points.to_numpy().astype("datetime64[ns]").astype(np.int64)
         return cls(int(numbers[0]), 0, numbers)
 

@@ -1,13 +1,14 @@
 """What MLflow stores of a model: the served model as code, the `moirai` package, the checkpoint.
 
-In: a checkpoint folder and the job it serves. Out: a logged model; and back, the checkpoint folder
-of a version. Fails with `TrackingError`: see `tasks/mlflow_store.py`. Nothing stored is a pickle,
-and a stored version needs none of this repository to run.
+In: a checkpoint folder, with the encoding of its covariates where it has any, and the job it serves. Out: a logged
+model; and back, the checkpoint folder of a version. Fails with `TrackingError`: see `tasks/mlflow_store.py`. Nothing
+stored is a pickle, and a stored version needs none of this repository to run.
 """
 
 import shutil
 import tempfile
 import warnings
+from dataclasses import asdict
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from urllib.request import url2pathname
 import yaml
 
 import moirai
+from moirai.forecasting.covariates import CovariateEncoding
 from tasks.job import Job
 from tasks.mlflow_store import explained, tracking_uri
 
@@ -48,6 +50,8 @@ def log_model(
         from mlflow.models import Model  # noqa: PLC0415
         from mlflow.pyfunc import save_model  # noqa: PLC0415
 
+    encoding = CovariateEncoding.read(folder)
+    about = {} if encoding is None else {"covariates": asdict(encoding)}
     model = client.create_logged_model(experiment, job.name, run, tags=tags, model_type="forecast")
     status = "FAILED"
     try:
@@ -65,10 +69,10 @@ def log_model(
                 code_paths=[str(_copy_package(Path(scratch)))],
                 artifacts={"checkpoint": str(folder)},
                 model_config={"context": job.context},
-                signature=_signature(job),
-                input_example=_example(job),
+                signature=_signature(job, encoding),
+                input_example=_example(job, encoding),
                 pip_requirements=_requirements(),
-                metadata=dict(tags),
+                metadata=tags | about,
             )
             client.log_model_artifacts(model.model_id, str(saved))
             status = "READY"
@@ -117,7 +121,7 @@ def _copy_package(scratch: Path) -> Path:
     return shutil.copytree(Path(moirai.__file__).parent, scratch / "moirai", ignore=ignored)
 
 
-def _signature(job: Job) -> "ModelSignature":
+def _signature(job: Job, encoding: CovariateEncoding | None) -> "ModelSignature":
     from mlflow.models import ModelSignature  # noqa: PLC0415 - see `connect`
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: PLC0415
 
@@ -127,6 +131,8 @@ def _signature(job: Job) -> "ModelSignature":
     columns += [("datetime", "timestamp"), ("double", "mean")]
     columns += [("float", quantile_name(level)) for level in job.quantiles]
     series = [("string", "item_id"), ("datetime", "timestamp"), ("double", "target")]
+    if encoding is not None:
+        series += [("string" if name in encoding.names else "double", name) for name in encoding.columns]
     params = [
         ParamSpec("horizon", "long", job.horizon),
         ParamSpec("quantiles", "double", job.quantiles, shape=(-1,)),
@@ -139,15 +145,24 @@ def _signature(job: Job) -> "ModelSignature":
     )
 
 
-def _example(job: Job) -> "pd.DataFrame":
-    """A small made-up input at the job's frequency: real data stay where they are."""
+def _example(job: Job, encoding: CovariateEncoding | None) -> "pd.DataFrame":
+    """A small made-up input at the job's frequency: real data stay where they are.
+
+    With known covariates it goes on into the horizon, without targets.
+    """
     import pandas as pd  # noqa: PLC0415 - see above
 
     from moirai.evaluation.seasonality import to_offset  # noqa: PLC0415
 
-    times = pd.date_range("2024-01-01", periods=EXAMPLE_STEPS, freq=to_offset(job.frequency))
-    target = [float(step % 8) for step in range(EXAMPLE_STEPS)]
-    return pd.DataFrame({"item_id": "example", "timestamp": times, "target": target})
+    covariates = encoding or CovariateEncoding(lead=0)
+    ahead = covariates.lead if covariates.known else 0
+    times = pd.date_range("2024-01-01", periods=EXAMPLE_STEPS + ahead, freq=to_offset(job.frequency))
+    target = [float(step % 8) for step in range(EXAMPLE_STEPS)] + [float("nan")] * ahead
+    example = pd.DataFrame({"item_id": "example", "timestamp": times, "target": target})
+    for column in covariates.columns:
+        names = covariates.names.get(column)
+        example[column] = [float(step % 3) for step in range(len(times))] if names is None else "".join(names[:1])
+    return example
 
 
 def _requirements() -> list[str]:

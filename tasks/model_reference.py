@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from moirai.errors import CheckpointError
+from moirai.forecasting.covariates import CovariateEncoding
 from tasks.errors import TrackingError
 from tasks.job import Job
 from tasks.mlflow_model import checkpoint_folder
@@ -48,6 +49,8 @@ class ModelRef(BaseModel):
     """SPDX name, or `unknown`."""
     base: str | None = None
     """Reference of the model it was fine-tuned from; None: not known to be fine-tuned."""
+    encoding: CovariateEncoding | None = None
+    """The covariates it was fine-tuned with; None: none."""
 
 
 def resolve_model(job: Job, reference: str) -> ModelRef:
@@ -81,6 +84,7 @@ def resolve_model(job: Job, reference: str) -> ModelRef:
         digest=checkpoint.digest,
         folder=checkpoint.folder,
         licence=checkpoint.licence,
+        encoding=CovariateEncoding.read(checkpoint.folder),
     )
 
 
@@ -106,6 +110,7 @@ def version_ref(job: Job, client: "MlflowClient", version: "ModelVersion", refer
         folder=folder,
         licence=version.tags.get("licence", "unknown"),
         base=version.tags.get("base_model"),
+        encoding=CovariateEncoding.read(folder),
     )
 
 

@@ -39,3 +39,4 @@ class Change(BaseModel):
     column: str | None
     count: int  # rows or values changed, added or dropped
     message: str  # one sentence for a person, with numbers
+    difference: dict[str, float] = {}  # numeric column -> by how much the sum of its observed values changed

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from moirai.forecasting.covariates import CovariateEncoding
 from tasks.job import Job
 from tasks.mlflow_model import checkpoint_folder, log_model
 from tasks.mlflow_store import RETRY_DELAYS, connect, explained, is_worth_a_retry, one_at_a_time
@@ -95,6 +96,9 @@ def register_model(
         "licence": base.licence if checkpoint.licence == "unknown" else checkpoint.licence,
         "package_version": own_version(),
     }
+    encoding = CovariateEncoding.read(checkpoint.folder)
+    if encoding is not None:
+        tags["covariates"] = encoding.summary
     client = connect(job)
     with one_at_a_time(job):  # two runs of the same training make one version
         version = _registered(job, client, tags)

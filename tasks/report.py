@@ -1,8 +1,8 @@
 """The report: one HTML file with a run's verdict, scores, forecasts and data; needs no network.
 
-In: `ReportInputs`, references to what the run left behind. Out: the HTML file, and a short Markdown
-text and the score table as Prefect artifacts. A part that was no step of the run is left out with a
-sentence that says so; a file that is named but missing fails with `FileNotFoundError`.
+In: `ReportInputs`, references to what the run left behind. Out: the HTML file, and as Prefect artifacts a short
+Markdown text and the tables of scores, checks, quarantined series and changes. A part that was no step of the run is
+left out with a sentence that says so; a file that is named but missing fails with `FileNotFoundError`.
 """
 
 import hashlib
@@ -14,13 +14,14 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
+from tasks.artifacts import plain, publish_findings, publish_markdown, publish_table
+from tasks.findings import Findings, places
 from tasks.job import Job
-from tasks.panel import PanelRef, read_panel
-from tasks.quality import Change, Check, Quarantine
+from tasks.panel import PanelRef, read_beside, read_panel
+from tasks.pooling import MOST_VALUES, Segments, segment_rows, segments
 from tasks.verdict import (
     METRICS,
     Verdict,
@@ -38,7 +39,7 @@ __all__ = ["ReportInputs", "publish_report", "report_markdown", "score_table", "
 
 HEADINGS = {"mase": "MASE", "wql": "WQL", "nd": "ND", "coverage_80": "Coverage of 80%"}
 SHOWN_ROWS = 50  # rows of a table that can be long
-SEVERITIES = ["critical", "warning", "info"]
+TOLD_ROWS = 5  # series left out that the Markdown names
 ABSENT = {
     "backtest": "This run made no backtest, so there are no scores and no forecasts to compare.",
     "forecast": "This run made no forecast from the end of the data.",
@@ -54,9 +55,7 @@ class ReportInputs(BaseModel):
     job: Job
     flow: str = "run"  # which flow made it
     facts: dict[str, str]  # of the header, in order: what ran, when, which model, its licence, ...
-    checks: list[Check]
-    quarantined: list[Quarantine]
-    changes: list[Change]
+    findings: Findings  # checks, quarantined series and changes
     panel: PanelRef  # the clean one
     backtest_folder: str | None = None
     candidate: str | None = None  # model_name the report is about; None: best that is no baseline
@@ -94,21 +93,31 @@ def write_report(inputs: ReportInputs, path: Path) -> Path:
 def report_markdown(inputs: ReportInputs) -> str:
     """The report in short: verdict, score table, data quality, paths."""
     verdict = _verdict(inputs)
-    lines = [f"# {_plain(inputs.job.name)}: {_plain(verdict.headline)}", ""]
-    told = [f"{name}: {_plain(inputs.facts[name])}" for name in ("Model", "Stands at") if name in inputs.facts]
-    lines += [f"- {sentence}" for sentence in [*told, *verdict.sentences, _data_sentence(inputs)]]
+    lines = [f"# {plain(inputs.job.name)}: {plain(verdict.headline)}", ""]
+    told = [f"{name}: {plain(inputs.facts[name])}" for name in ("Model", "Stands at") if name in inputs.facts]
+    lines += [f"- {sentence}" for sentence in [*told, *verdict.sentences, inputs.findings.sentence()]]
     if inputs.backtest_folder:
         rows = score_table(inputs.backtest_folder)
         lines += ["", "| model | " + " | ".join([*HEADINGS.values(), "windows"]) + " |"]
         lines += ["|---|" + "---:|" * (len(HEADINGS) + 1)]
         for row in rows:
-            cells = [_plain(inputs.label(row["model"])), *(_score(row[m], m) for m in METRICS)]
+            cells = [plain(inputs.label(row["model"])), *(_score(row[m], m) for m in METRICS)]
             lines += ["| " + " | ".join([*cells, f"{row['windows']:,}"]) + " |"]
-    found = [check for check in _by_weight(inputs.checks) if not check.passed]
-    lines += ["", *(f"- **{check.severity}** {_plain(check.message)}" for check in found)]
-    lines += ["", "| what | where |", "|---|---|"]
-    lines += [f"| {name} | {_plain(place)} |" for name, place in _places(inputs)]
+    lines += ["", *_findings_in_short(inputs), "", "| what | where |", "|---|---|"]
+    lines += [f"| {name} | {plain(place)} |" for name, place in _places(inputs)]
     return "\n".join(lines) + "\n"
+
+
+def _findings_in_short(inputs: ReportInputs) -> list[str]:
+    """What was found, who was left out and what was done, one line each."""
+    found = inputs.findings
+    lines = [f"- **{check.severity}** {plain(check.message)}" for check in found.failed]
+    for series in found.quarantined[:TOLD_ROWS]:
+        where = places(series.first_rows, inputs.panel)
+        lines += [f"- **left out** {plain(series.item_id)}: {plain(series.why)}" + (f" ({where})" if where else "")]
+    if (more := len(found.quarantined) - TOLD_ROWS) > 0:
+        lines += [f"- **left out** … and {more:,} more"]
+    return lines + [f"- **mended** {plain(change.message)}" for change in found.changes]
 
 
 def report_path(inputs: ReportInputs) -> Path:
@@ -129,12 +138,13 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "Panel digest": panel.digest,
     }
     rows = score_table(inputs.backtest_folder) if inputs.backtest_folder else []
+    compared = _compared(inputs, rows)
     return {
         "job": job,
         "rhythm": period_name(job.frequency, 1) or f"every {job.frequency}",
         "facts": inputs.facts | {name: own[name] for name in own if name not in inputs.facts},
         "verdict": _verdict(inputs),
-        "data_sentence": _data_sentence(inputs),
+        "data_sentence": inputs.findings.sentence(),
         "absent": ABSENT,
         "headings": HEADINGS,
         "rows": [row | {"label": inputs.label(row["model"])} for row in rows],
@@ -143,9 +153,11 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "is_baseline": is_baseline,
         "series": panel.items * len(job.columns.target),
         "figures": _figures(inputs),
-        "checks": _by_weight(inputs.checks),
-        "quarantined": inputs.quarantined,
-        "changes": inputs.changes,
+        "segments": _segments(inputs, compared),
+        "segment_models": compared,
+        "label": inputs.label,
+        "most_values": MOST_VALUES,
+        "tables": inputs.findings.tables(panel),
         "shown": SHOWN_ROWS,
         "settings": job.finetune.model_dump(),
         "trained": inputs.loss_path is not None,
@@ -167,18 +179,20 @@ def _verdict(inputs: ReportInputs) -> Verdict:
     )
 
 
-def _data_sentence(inputs: ReportInputs) -> str:
-    failed = [check for check in inputs.checks if not check.passed]
-    counts = {name: sum(check.severity == name for check in failed) for name in SEVERITIES}
-    found = ", ".join(
-        f"{count} {name}{'s' if name == 'warning' and count > 1 else ''}" for name, count in counts.items() if count
-    )
-    told = f"{len(failed)} of {len(inputs.checks)} failed ({found})" if failed else "all passed"
-    checks = f"Data checks: {told}" if inputs.checks else "No data checks ran"
-    mended = sum(change.count for change in inputs.changes)
-    left_out = len(inputs.quarantined)
-    series = "no series" if not left_out else f"{left_out:,} series"
-    return f"{checks}; {mended:,} rows or values mended; {series} left out."
+def _compared(inputs: ReportInputs, rows: list[dict[str, Any]]) -> list[str]:
+    """The candidate and the best baseline, which segments compare."""
+    if not rows:
+        return []
+    candidate = pick_candidate(rows, inputs.candidate)
+    return [candidate, *[row["model"] for row in rows if is_baseline(row["model"]) and row["model"] != candidate][:1]]
+
+
+def _segments(inputs: ReportInputs, models: list[str]) -> list[Segments]:
+    """Scores per static value; none without static columns or a backtest."""
+    static = read_beside(inputs.panel.static_path)
+    if static is None or not inputs.backtest_folder:
+        return []
+    return segments(inputs.backtest_folder, static, models)
 
 
 def _figures(inputs: ReportInputs) -> dict[str, list[dict[str, str]]]:
@@ -199,11 +213,6 @@ def _figures(inputs: ReportInputs) -> dict[str, list[dict[str, str]]]:
         svg = Markup(picture.svg)  # noqa: S704 - matplotlib escapes all text
         drawn.setdefault(picture.section, []).append({"caption": picture.caption, "svg": svg})
     return drawn
-
-
-def _by_weight(checks: list[Check]) -> list[Check]:
-    """Failed checks first, the severe ones before the others."""
-    return sorted(checks, key=lambda check: (check.passed, SEVERITIES.index(check.severity)))
 
 
 def _places(inputs: ReportInputs) -> list[tuple[str, str]]:
@@ -245,20 +254,19 @@ def _code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", " ".join(text.split()))
-
-
-@task(name="publish report", cache_policy=NO_CACHE)
+@task(name="publish report", task_run_name="publish report", cache_policy=NO_CACHE)
 def publish_report(inputs: ReportInputs) -> str:
     """Write the HTML report and the Prefect artifacts; returns the path of the report."""
     path = write_report(inputs, report_path(inputs))
-    key = re.sub(r"[^a-z0-9]+", "-", f"{inputs.job.name}-{inputs.flow}").strip("-")
-    what = f"{inputs.flow} of {inputs.job.name}"
-    markdown = report_markdown(inputs) + f"\nThe whole report: {path}\n"
-    create_markdown_artifact(markdown, key=f"{key}-report", description=f"Report: {what}")
+    job, flow = inputs.job, inputs.flow
+    text = report_markdown(inputs) + f"\nThe whole report: {path}\n"
+    publish_markdown(job, flow, text, told=_verdict(inputs).headline)
+    publish_findings(job, flow, inputs.findings, inputs.panel)
     if inputs.backtest_folder:
         rows = score_table(inputs.backtest_folder)
-        create_table_artifact(rows, key=f"{key}-scores", description=f"Scores: {what}")
+        lowest = f"lowest WQL {_score(rows[0]['wql'])}, of {inputs.label(rows[0]['model'])}"
+        publish_table(job, flow, "scores", rows, told=lowest)
+        by_segment = _segments(inputs, [row["model"] for row in rows])
+        if table := segment_rows(by_segment):
+            publish_table(job, flow, "segments", table, told="scores by static column")
     return str(path)

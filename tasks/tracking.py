@@ -14,28 +14,43 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import yaml
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict
 
-from tasks.errors import TrackingError
+from tasks.experiment import NOTE, open_experiment
+from tasks.findings import Findings, Rows
 from tasks.job import Job
 from tasks.mlflow_store import (
     RETRY_DELAYS,
-    SQLITE,
     connect,
     explained,
     is_worth_a_retry,
     tracking_uri,
     without_password,
 )
-from tasks.panel import PanelRef
+from tasks.naming import run_name
+from tasks.panel import Moment, PanelRef
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
-__all__ = ["closed", "log_run", "log_values", "metric_name", "open_experiment", "own_version", "track", "tracking_uri"]
+__all__ = [
+    "Attempt",
+    "add_report",
+    "closed",
+    "log_run",
+    "log_values",
+    "metric_name",
+    "open_experiment",
+    "own_version",
+    "track",
+    "track_report",
+    "tracking_uri",
+]
 
 PARAMS_AT_ONCE, METRICS_AT_ONCE = 100, 1000  # MLflow's limits of one batch
 LONGEST_PARAM, LONGEST_TAG, LONGEST_KEY = 6000, 8000, 250  # characters, MLflow's limits
@@ -43,55 +58,29 @@ LONGEST_PARAM, LONGEST_TAG, LONGEST_KEY = 6000, 8000, 250  # characters, MLflow'
 logger = logging.getLogger(__name__)
 
 
-def open_experiment(job: Job) -> str:
-    """Id of the experiment named like the job, made when missing.
+class Attempt(BaseModel):
+    """The attempt of a flow that a stage is part of, and what it found in its data."""
 
-    With SQLite its artifacts go to the workspace; a server has its own place for them.
+    model_config = ConfigDict(frozen=True)
 
-    Raises:
-        TrackingError: see `tasks/mlflow_store.py`; or the experiment was deleted.
-    """
-    client = connect(job)
-    with explained(job):
-        found = client.get_experiment_by_name(job.name)
-        if found is None:
-            return _make_experiment(job, client)
-    if found.lifecycle_stage != "active":
-        raise TrackingError(
-            f"tracking: experiment {job.name} was deleted; bring it back with `mlflow experiments "
-            f"restore -x {found.experiment_id}`, or give the job another name"
-        )
-    return str(found.experiment_id)
-
-
-def _make_experiment(job: Job, client: "MlflowClient") -> str:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see `connect`
-
-    folder = None
-    if tracking_uri(job).startswith(SQLITE):  # MLflow's default is ./mlruns of the working directory
-        folder = job.workspace_path / "mlartifacts"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrackingError(
-                f"workspace: {folder} cannot be written ({error.strerror}); artifacts go there"
-            ) from error
-    try:
-        return str(client.create_experiment(job.name, folder.as_uri() if folder else None))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        return str(client.get_experiment_by_name(job.name).experiment_id)  # another process was faster
+    flow: str
+    run_id: str  # of the flow run; that of Prefect where there is one
+    as_of: Moment  # moment the attempt stands at
+    origin: Moment  # last time stamp that it saw
+    findings: Findings
 
 
 def log_run(
     job: Job,
+    attempt: Attempt,
     *,
-    name: str,
+    stage: str,
+    description: str,
     tags: Mapping[str, Any],
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
     series: Mapping[str, Sequence[tuple[int, float]]],
+    tables: Mapping[str, Rows],
     figures: "Mapping[str, Figure]",
     files: Sequence[Path],
     panel: PanelRef,
@@ -100,11 +89,14 @@ def log_run(
 
     Args:
         job: its settings become parameters and `job.yaml`.
-        name: of the run: `finetune`, `backtest`, `forecast`.
-        tags: what runs are searched by.
+        attempt: of the flow; names the run and is what it is searched by.
+        stage: `finetune` or `backtest`.
+        description: Markdown that MLflow shows on top of the run.
+        tags: further ones that runs are searched by.
         params: beside the job's settings, which they override.
         metrics: final values; characters MLflow refuses become `_`.
         series: values by step, such as a training loss.
+        tables: by name, under `tables/`; those without rows are left out.
         figures: by file name, under `figures/`; PNG where the name has no ending.
         files: files or folders to keep with the run.
         panel: the data; noted by digest, path and size, not copied.
@@ -117,26 +109,49 @@ def log_run(
     """
     experiment = open_experiment(job)
     client = connect(job)
-    facts = {
-        "config_hash": job.config_hash(),
-        "panel_digest": panel.digest,
-        "package_version": own_version(),
-    }
-    text = yaml.safe_dump(_settings(job), sort_keys=False, allow_unicode=True)
+    name = run_name(job, stage, attempt.origin)
+    noted = {**_facts(job, attempt, panel), "stage": stage, NOTE: description, **tags}
     with explained(job):
-        run = client.create_run(experiment, run_name=name, tags=_texts({**facts, **tags}, LONGEST_TAG))
+        run = client.create_run(experiment, run_name=name, tags=_texts(noted, LONGEST_TAG))
         run_id = str(run.info.run_id)
         with closed(client, run_id):
             settings = _flatten(_settings(job))
             log_values(client, run_id, params={**settings, **params}, metrics=metrics, series=series)
-            _log_panel(client, run_id, panel, context=name)
+            _log_panel(client, run_id, job, panel, context=stage)
+            text = yaml.safe_dump(_settings(job), sort_keys=False, allow_unicode=True)
             client.log_text(run_id, text, "job.yaml")
+            for title, rows in tables.items():
+                if rows:
+                    client.log_table(run_id, pd.DataFrame(rows), f"tables/{title}.json")
             for title, figure in figures.items():
                 file = title if Path(title).suffix else f"{title}.png"
                 client.log_figure(run_id, figure, f"figures/{file}")
             for path in files:
                 client.log_artifact(run_id, str(path))
     return run_id
+
+
+def add_report(job: Job, run_id: str, report: str) -> None:
+    """Keep the HTML report with a run that has ended, where MLflow shows it. Raises `TrackingError`."""
+    client = connect(job)
+    with explained(job):
+        client.log_artifact(run_id, report, "report")
+
+
+def _facts(job: Job, attempt: Attempt, panel: PanelRef) -> dict[str, str]:
+    """What every run is searched by, and the command that MLflow shows as its source."""
+    return {
+        "job": job.name,
+        "flow": attempt.flow,
+        "flow_run_id": attempt.run_id,
+        "as_of": str(attempt.as_of),
+        "origin": str(attempt.origin),
+        "config_hash": job.config_hash(),
+        "panel_digest": panel.digest,
+        "package_version": own_version(),
+        "mlflow.source.name": f"moirai {attempt.flow}",
+        "mlflow.source.type": "JOB",
+    }
 
 
 def own_version() -> str:
@@ -191,7 +206,7 @@ def log_values(
         client.log_batch(run_id, metrics=points[start : start + METRICS_AT_ONCE])
 
 
-def _log_panel(client: "MlflowClient", run_id: str, panel: PanelRef, *, context: str) -> None:
+def _log_panel(client: "MlflowClient", run_id: str, job: Job, panel: PanelRef, *, context: str) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415 - see `connect`
 
     columns = [("string", "item_id"), ("datetime", "timestamp")]
@@ -204,7 +219,7 @@ def _log_panel(client: "MlflowClient", run_id: str, panel: PanelRef, *, context:
         "end": str(panel.end),
     }
     dataset = Dataset(
-        name=Path(panel.path).stem,
+        name=job.name,
         digest=panel.digest,
         source_type="local",
         source=json.dumps({"uri": panel.path}),
@@ -241,11 +256,24 @@ def _texts(values: Mapping[str, Any], longest: int) -> dict[str, str]:
 
 
 @task(
+    task_run_name="track {stage}",
     retries=len(RETRY_DELAYS),
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def track(job: Job, **stage: Any) -> str:
+def track(job: Job, attempt: Attempt, stage: str, **found: Any) -> str:
     """Log one stage as one run: see `log_run`."""
-    return log_run(job, **stage)
+    return log_run(job, attempt, stage=stage, **found)
+
+
+@task(
+    task_run_name="track report",
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+)
+def track_report(job: Job, run_id: str, report: str) -> None:
+    """Keep the report with a run: see `add_report`."""
+    add_report(job, run_id, report)

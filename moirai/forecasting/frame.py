@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from moirai.errors import DataError
 from moirai.evaluation.seasonality import to_offset
+from moirai.forecasting.covariates import CovariateEncoding, arrange, check_future, future_stamps, future_values
 from moirai.forecasting.levels import at_levels, mean_of_quantiles, quantile_name
 
 
@@ -18,21 +19,27 @@ class LongSeries:
 
     item_ids: list[str]
     last_timestamps: pd.DatetimeIndex
-    values: list[np.ndarray]  # one float32 array [time] per series
+    starts: np.ndarray  # first row of each series
+    rows: pd.DataFrame  # sorted by item_id and timestamp
+
+    def values(self, column: str) -> list[np.ndarray]:
+        """A numeric column as one float32 array [time] per series."""
+        return np.split(self.rows[column].to_numpy(np.float32, na_value=np.nan), self.starts[1:])
 
 
-def split_frame(df: pd.DataFrame, *, freq: str, target: str) -> LongSeries:
-    """Arrays of every series of a long frame; the frame is left alone.
+def split_frame(df: pd.DataFrame, *, freq: str, targets: Sequence[str], covariates: Sequence[str] = ()) -> LongSeries:
+    """The series of a long frame; the frame is left alone.
 
     Args:
-        df: columns item_id, timestamp and the target; any order of rows.
+        df: columns item_id, timestamp, the targets and the covariates; any order of rows.
         freq: distance of two time stamps.
-        target: name of the target column; NaN where a value is missing.
+        targets: names of the target columns; NaN where a value is missing.
+        covariates: names of further columns to keep.
 
     Raises:
         DataError: a column is absent or of the wrong kind, the frame is empty, a time stamp is not on the grid.
     """
-    for name in ("item_id", "timestamp", target):
+    for name in ("item_id", "timestamp", *targets, *covariates):
         if name not in df.columns:
             raise DataError(f"the frame has no column {name!r}; it has {', '.join(map(repr, df.columns))}")
     if df.empty:
@@ -40,8 +47,9 @@ def split_frame(df: pd.DataFrame, *, freq: str, target: str) -> LongSeries:
     for name in ("item_id", "timestamp"):
         if df[name].isna().any():
             raise DataError(f"column {name!r} has missing values; drop those rows or name them")
-    if not pd.api.types.is_numeric_dtype(df[target]):
-        raise DataError(f"column {target!r} holds {df[target].dtype} values; a target is numeric")
+    for name in targets:
+        if not pd.api.types.is_numeric_dtype(df[name]):
+            raise DataError(f"column {name!r} holds {df[name].dtype} values; a target is numeric")
     if not pd.api.types.is_datetime64_any_dtype(df["timestamp"]):
         raise DataError(f"column 'timestamp' holds {df['timestamp'].dtype} values; convert it with pandas.to_datetime")
     if (zone := df["timestamp"].dt.tz) is not None:
@@ -49,18 +57,57 @@ def split_frame(df: pd.DataFrame, *, freq: str, target: str) -> LongSeries:
             f"column 'timestamp' has the time zone {zone}; convert it with .dt.tz_convert(None), or drop it with "
             ".dt.tz_localize(None)"
         )
-    ordered = df[["item_id", "timestamp", target]].sort_values(["item_id", "timestamp"], kind="stable")
+    columns = ["item_id", "timestamp", *dict.fromkeys((*targets, *covariates))]
+    ordered = df[columns].sort_values(["item_id", "timestamp"], kind="stable", ignore_index=True)
     items = ordered["item_id"].to_numpy()
     starts = np.flatnonzero(np.concatenate(([True], items[1:] != items[:-1])))
-    ends = np.append(starts[1:], len(items))
     times = pd.DatetimeIndex(ordered["timestamp"])
     _check_grid(items, times, starts, freq)
-    values = ordered[target].to_numpy(np.float32, na_value=np.nan)
-    return LongSeries(
-        [str(item) for item in items[starts]],
-        times[ends - 1],
-        [values[start:end] for start, end in zip(starts, ends, strict=True)],
-    )
+    last = times[np.append(starts[1:], len(items)) - 1]
+    return LongSeries([str(item) for item in items[starts]], last, starts, ordered)
+
+
+def split_horizon(df: pd.DataFrame, target: str = "target") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part a frame that goes on into the horizon: rows up to each series' last target, and those behind it.
+
+    Raises:
+        DataError: a column is absent, or a series has no target at all.
+    """
+    for name in ("item_id", "timestamp", target):
+        if name not in df.columns:
+            raise DataError(f"the frame has no column {name!r}; it has {', '.join(map(repr, df.columns))}")
+    last = df["timestamp"].where(df[target].notna()).groupby(df["item_id"]).transform("max")
+    if last.isna().any():
+        raise DataError(f"series {df['item_id'][last.isna()].iloc[0]!r} has no value of {target!r} to forecast from")
+    is_behind = df["timestamp"] > last
+    return df[~is_behind], df[is_behind]
+
+
+def covariate_arrays(
+    series: LongSeries, encoding: CovariateEncoding, future: pd.DataFrame | None, *, freq: str
+) -> list[Float[np.ndarray, "variate _time"]]:
+    """What a model sees of the covariates of every series; known ones must be there for the whole lead.
+
+    Args:
+        series: with the encoding's columns.
+        encoding: what the columns become.
+        future: item_id, timestamp and the known columns behind each series.
+        freq: distance of two time stamps.
+
+    Raises:
+        DataError: a known covariate lacks a value for the horizon, or a column holds something else than expected.
+    """
+    ahead: dict[str, pd.Series] = {}
+    if encoding.known:
+        if future is None:
+            raise DataError(
+                f"known covariates ({', '.join(encoding.known)}) need their values for the horizon: give `future`, a "
+                f"frame with item_id, timestamp and these columns for the {encoding.lead} steps behind each series"
+            )
+        ends = {"item_ids": series.item_ids, "last_timestamps": series.last_timestamps, "freq": freq}
+        ahead = future_values(future, encoding, **ends)
+        check_future(ahead, lead=encoding.lead, **ends)
+    return arrange(encoding, series.rows, series.starts, ahead)
 
 
 def _check_grid(items: np.ndarray, times: pd.DatetimeIndex, starts: np.ndarray, freq: str) -> None:
@@ -85,7 +132,7 @@ def _check_grid(items: np.ndarray, times: pd.DatetimeIndex, starts: np.ndarray, 
 
 
 def forecast_frame(
-    targets: Sequence[LongSeries],
+    series: LongSeries,
     quantiles: Float[np.ndarray, "series quantile step"],
     *,
     trained: Sequence[float],
@@ -96,7 +143,7 @@ def forecast_frame(
     """The forecast frame; a row's quantiles are sorted at this edge.
 
     Args:
-        targets: what was forecast, per target.
+        series: what was forecast.
         quantiles: of all series, target by target, at the trained levels; they may cross.
         trained: rising levels of the model.
         levels: levels wanted, each a trained one or between two of them.
@@ -106,19 +153,14 @@ def forecast_frame(
     Returns:
         item_id, target_name, origin, timestamp, mean and a column per level, in the order asked for.
     """
-    horizon = quantiles.shape[2]
-    offset = to_offset(freq)
-    item_ids = [item for series in targets for item in series.item_ids]
-    origins = np.concatenate([series.last_timestamps.to_numpy() for series in targets])
-    counts = [len(series.item_ids) for series in targets]
-    unique, place = np.unique(origins, return_inverse=True)
-    future = np.stack([pd.date_range(last, periods=horizon + 1, freq=offset)[1:].to_numpy() for last in unique])
+    horizon, items, targets = quantiles.shape[2], len(series.item_ids), len(target_names)
+    future = future_stamps(series.last_timestamps, freq, horizon)
     ordered = np.sort(quantiles, axis=1)
     columns = {
-        "item_id": np.repeat(np.asarray(item_ids, dtype=object), horizon),
-        "target_name": np.repeat(np.repeat(np.asarray(target_names, dtype=object), counts), horizon),
-        "origin": np.repeat(origins, horizon),
-        "timestamp": future[place].ravel(),
+        "item_id": np.tile(np.repeat(np.asarray(series.item_ids, dtype=object), horizon), targets),
+        "target_name": np.repeat(np.asarray(target_names, dtype=object), items * horizon),
+        "origin": np.tile(np.repeat(series.last_timestamps.to_numpy(), horizon), targets),
+        "timestamp": np.tile(future.ravel(), targets),
         "mean": mean_of_quantiles(ordered, trained).ravel(),
     }
     chosen = at_levels(ordered, trained, levels, interpolate=True)

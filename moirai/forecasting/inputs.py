@@ -24,9 +24,18 @@ class SeriesInput:
     past_feat_dynamic_real: Float[np.ndarray, "past_feat past"] | None = None
     name: str = "series"
 
+    @property
+    def features(self) -> int:
+        """Variates beside the target."""
+        given = (self.feat_dynamic_real, self.past_feat_dynamic_real)
+        return sum(len(one) for one in given if one is not None)
 
-def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int) -> ForecastInputs:
+
+def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int, patch_size: int = 1) -> ForecastInputs:
     """Batch series of any lengths: the last `context` steps of each, right-aligned.
+
+    The tensors are padded on the left to whole patches of `patch_size`. Left to the token layout, that padding may make
+    up a whole patch of features, which then counts as seen.
 
     A univariate target is filled with its causal mean over the whole series before the cut; several
     targets and features are filled with 0 (specification, section 12).
@@ -36,9 +45,10 @@ def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int) -
             features than the first one.
     """
     batch, first = len(series), series[0]
-    window = np.zeros((batch, context, len(first.target)), np.float32)
+    length = -(-context // patch_size) * patch_size
+    window = np.zeros((batch, length, len(first.target)), np.float32)
     observed = np.zeros(window.shape, bool)
-    is_pad = np.ones((batch, context), bool)
+    is_pad = np.ones((batch, length), bool)
     for row, one in enumerate(series):
         steps = min(one.target.shape[1], context)
         if not steps:
@@ -49,8 +59,8 @@ def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int) -
         window[row, -steps:] = filled[:, -steps:].T
         observed[row, -steps:] = ~np.isnan(one.target[:, -steps:]).T
         is_pad[row, -steps:] = False
-    known = _features(series, "feat_dynamic_real", context, horizon)
-    past = _features(series, "past_feat_dynamic_real", context, 0)
+    known = _features(series, "feat_dynamic_real", context, horizon, length - context)
+    past = _features(series, "past_feat_dynamic_real", context, 0, length - context)
     return ForecastInputs(
         past_target=torch.from_numpy(window),
         past_observed_target=torch.from_numpy(observed),
@@ -63,15 +73,15 @@ def stack_inputs(series: Sequence[SeriesInput], *, context: int, horizon: int) -
 
 
 def _features(
-    series: Sequence[SeriesInput], field: str, context: int, horizon: int
+    series: Sequence[SeriesInput], field: str, context: int, horizon: int, pad: int
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Values [batch, context + horizon, feature] and their observed mask; None without features."""
+    """Values [batch, pad + context + horizon, feature] and their observed mask; None without features."""
     first = getattr(series[0], field)
     if all(getattr(one, field) is None for one in series):
         return None, None
     if first is None:
         raise DataError(f"{series[0].name}: {field} must be given for all series or for none")
-    values = np.zeros((len(series), context + horizon, len(first)), np.float32)
+    values = np.zeros((len(series), pad + context + horizon, len(first)), np.float32)
     observed = np.zeros(values.shape, bool)
     for row, one in enumerate(series):
         given = getattr(one, field)

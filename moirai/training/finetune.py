@@ -117,6 +117,7 @@ def finetune(
     series: Sequence[Float[np.ndarray, "_time"]],
     settings: FinetuneSettings,
     *,
+    covariates: Sequence[Float[np.ndarray, "_covariate _time"]] | None = None,
     on_step: Callable[[CurvePoint, int], None] | None = None,
 ) -> FinetuneResult:
     """Fine-tune in place and return the module with its best weights.
@@ -125,6 +126,8 @@ def finetune(
         module: where training starts from.
         series: values up to the end of the training span, NaN where missing.
         settings: windows, rates, length, seed.
+        covariates: of every series, as `moirai/forecasting/covariates.py` arranges them: what stands at a step is known
+            there; None: there are none.
         on_step: called after every validation with the point of the curve and the number of steps in all.
 
     Raises:
@@ -137,6 +140,8 @@ def finetune(
         horizon=settings.horizon,
         windows=settings.validation_windows,
         batch_size=settings.batch_size,
+        patch_size=module.config.patch_size,
+        covariates=covariates,
     )
     held_out_steps = settings.validation_windows * settings.horizon
     shape = window_shape(context=settings.context, horizon=settings.horizon, patch_size=module.config.patch_size)
@@ -145,6 +150,7 @@ def finetune(
         shape,
         batch_size=settings.batch_size,
         seed=settings.seed,
+        covariates=covariates and [one[:, : max(0, one.shape[1] - held_out_steps)] for one in covariates],
     )
     loaders = (
         DataLoader(training, batch_size=None),
@@ -156,6 +162,7 @@ def finetune(
         learning_rate=settings.learning_rate,
         max_steps=settings.max_steps,
         horizon=settings.horizon,
+        target_tokens=shape.tokens if covariates else None,
     )
     with _quiet_lightning():
         trainer = pl.Trainer(

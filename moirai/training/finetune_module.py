@@ -25,12 +25,23 @@ class MoiraiFinetuneModule(pl.LightningModule):
         learning_rate: peak of the schedule (warm-up, then half a cosine).
         max_steps: length of the schedule.
         horizon: steps that validation forecasts.
+        target_tokens: tokens at the start of every row that hold the target, those behind them hold covariates; None:
+            all.
     """
 
-    def __init__(self, module: Moirai2Module, *, learning_rate: float, max_steps: int, horizon: int) -> None:
+    def __init__(
+        self,
+        module: Moirai2Module,
+        *,
+        learning_rate: float,
+        max_steps: int,
+        horizon: int,
+        target_tokens: int | None = None,
+    ) -> None:
         super().__init__()
         self.module = module
         self.learning_rate, self.max_steps, self.horizon = learning_rate, max_steps, horizon
+        self.target_tokens = target_tokens
         self._sums = torch.zeros(2, dtype=torch.float64)
 
     def transfer_batch_to_device(
@@ -41,7 +52,7 @@ class MoiraiFinetuneModule(pl.LightningModule):
 
     def training_step(self, batch: PackedTokens, batch_idx: int) -> torch.Tensor:
         """Loss of one batch of windows."""
-        loss = quantile_objective(self.module, batch)
+        loss = quantile_objective(self.module, batch, target_tokens=self.target_tokens)
         if not torch.isfinite(loss):
             raise DataError(f"the loss of training batch {batch_idx} is {loss.item()}; lower finetune.learning_rate")
         self.log("train_loss", loss)

@@ -40,6 +40,8 @@ class HeldOutWindows(Dataset):
         horizon: steps of a window.
         windows: windows per series, back to back.
         batch_size: windows in a batch.
+        patch_size: of the model.
+        covariates: of every series: what stands at a step is known there; None: there are none.
 
     Raises:
         DataError: no series can hold out a window.
@@ -53,14 +55,17 @@ class HeldOutWindows(Dataset):
         horizon: int,
         windows: int,
         batch_size: int,
+        patch_size: int = 1,
+        covariates: Sequence[Float[np.ndarray, "_covariate _time"]] | None = None,
     ) -> None:
+        beside: Sequence[np.ndarray | None] = [None] * len(series) if covariates is None else covariates
         pairs = [
-            (one[: len(one) - back * horizon], one[len(one) - back * horizon :][:horizon])
+            (_seen(one, known, len(one) - back * horizon), one[len(one) - back * horizon :][:horizon])
             for back in range(windows, 0, -1)
-            for one in series
+            for one, known in zip(series, beside, strict=True)
             if len(one) > back * horizon
         ]
-        pairs = [(past, future) for past, future in pairs if not (np.isnan(past).all() or np.isnan(future).all())]
+        pairs = [pair for pair in pairs if not (np.isnan(pair[0].target).all() or np.isnan(pair[1]).all())]
         if not pairs:
             raise DataError(
                 f"no series can hold out {windows} validation windows of {horizon} steps before the first "
@@ -69,7 +74,8 @@ class HeldOutWindows(Dataset):
         kept = np.unique(np.linspace(0, len(pairs) - 1, MAX_FORECASTS).astype(int))
         chosen = [pairs[index] for index in kept]
         self.batches = [
-            _batch(chosen[start : start + batch_size], context, horizon) for start in range(0, len(chosen), batch_size)
+            _batch(chosen[start : start + batch_size], context=context, horizon=horizon, patch_size=patch_size)
+            for start in range(0, len(chosen), batch_size)
         ]
 
     def __len__(self) -> int:
@@ -79,8 +85,14 @@ class HeldOutWindows(Dataset):
         return self.batches[index]
 
 
-def _batch(pairs: list[tuple[np.ndarray, np.ndarray]], context: int, horizon: int) -> HeldOutBatch:
-    longest = min(context, max(len(past) for past, _ in pairs))
-    inputs = stack_inputs([SeriesInput(target=past[None]) for past, _ in pairs], context=longest, horizon=horizon)
+def _seen(values: np.ndarray, covariates: np.ndarray | None, steps: int) -> SeriesInput:
+    """What a forecast after `steps` steps looks at."""
+    past = None if covariates is None else covariates[:, :steps]
+    return SeriesInput(target=values[None, :steps], past_feat_dynamic_real=past)
+
+
+def _batch(pairs: list[tuple[SeriesInput, np.ndarray]], *, context: int, horizon: int, patch_size: int) -> HeldOutBatch:
+    longest = min(context, max(one.target.shape[1] for one, _ in pairs))
+    inputs = stack_inputs([one for one, _ in pairs], context=longest, horizon=horizon, patch_size=patch_size)
     actual = np.stack([future for _, future in pairs]).astype(np.float32)
     return HeldOutBatch(inputs, torch.from_numpy(actual))

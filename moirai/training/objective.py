@@ -56,10 +56,23 @@ def counted_origins(tokens: PackedTokens) -> Bool[Tensor, "batch seq"]:
     return origin
 
 
-def quantile_objective(module: Moirai2Module, tokens: PackedTokens) -> Float[Tensor, ""]:
-    """Mean quantile loss, in scaled space, of all origins and all patches that each predicts."""
+def quantile_objective(
+    module: Moirai2Module, tokens: PackedTokens, *, target_tokens: int | None = None
+) -> Float[Tensor, ""]:
+    """Mean quantile loss, in scaled space, of all origins and all patches that each predicts.
+
+    Args:
+        module: the network.
+        tokens: packed samples.
+        target_tokens: tokens at the start of every row that are predicted, those behind them are covariates and only
+            looked at; None: all.
+    """
     scaling = module.scaling(tokens)
-    predicted = module.head(module.encode_scaled(tokens, scaling)).float()  # [batch, seq, ahead, quantile, patch]
+    encoded = module.encode_scaled(tokens, scaling)
+    if target_tokens is not None:
+        index = torch.arange(target_tokens, device=tokens.target.device)
+        tokens, scaling, encoded = tokens.select(index), scaling.select(index), encoded[:, :target_tokens]
+    predicted = module.head(encoded).float()  # [batch, seq, ahead, quantile, patch]
     scaled = ((tokens.target - scaling.loc) / scaling.scale).clamp(-TARGET_CLIP, TARGET_CLIP)
     following, counted = next_patches(scaled, tokens, module.config.num_predict_token)
     levels = torch.tensor(module.config.quantile_levels, device=scaled.device)

@@ -1,39 +1,43 @@
-"""Which column of a table is what: time stamps, series, targets, further values.
+"""Which layout a table has, and which column is what: time stamps, series, targets, further values.
 
-In: a `Table`. Out: `Columns` with a finding per role. Fails with `SourceError` where no column can
-play a role that is needed, or where the layout is not read yet; the text says what was tried.
+In: a `Table`. Out: `Columns` with a finding per role. Fails with `SourceError` where no column can play a role that is
+needed; the text says what was tried.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from tasks.errors import SourceError
-from tasks.inference.findings import Finding, counted, list_names
+from tasks.inference.covariates import find_covariates, rows_behind
+from tasks.inference.families import Family, find_family
+from tasks.inference.findings import Finding
+from tasks.inference.items import find_items
+from tasks.inference.ranges import find_ranges
+from tasks.inference.rows import RowSeries, find_row_series
 from tasks.inference.table import Table
 from tasks.inference.times import Times, find_times
-from tasks.inference.values import find_values
-
-ID_HINT = re.compile(r"(^|_| )(unique|series|item|store|shop|sku|product|country|region|site|station|sensor|name)")
-ROWS_PER_SERIES = 3  # rows that each series must have on average
-UNIQUE = 0.8  # share of rows with a (series, time stamp) of their own, at least
-DENSE = 0.5  # share of a series' span that must be observed: what changes from row to row is no series
-PANEL = 0.5  # share of rows that repeat a time stamp above which the file must hold several series
+from tasks.inference.values import Values, find_targets, sort_values
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The roles of the columns, and the two that everything else is measured on."""
+    """The roles of the columns, and what everything else is measured on."""
 
     items: pd.Series
-    """Series of each row; one value throughout when the file is one series."""
+    """Series of each row; one value throughout when the source is one series, or has a column or row for each."""
     times: pd.Series
     """Time stamp of each row."""
-    targets: list[str]
+    values: pd.DataFrame
+    """What is forecast, row by row."""
+    is_series: bool
+    """Whether each column of `values` is a series of its own, and not a target of every item."""
     findings: list[Finding]
+    known_steps: int | None = None
+    """Time stamps that covariates are known for beyond the last target; None: there are none."""
+    frequency: Finding | None = None
+    """Where the source has no time stamps."""
 
 
 def find_columns(table: Table, targets: Sequence[str] | None = None) -> Columns:
@@ -41,70 +45,89 @@ def find_columns(table: Table, targets: Sequence[str] | None = None) -> Columns:
 
     Args:
         table: the rows.
-        targets: columns to forecast, where the caller knows; None: inferred.
+        targets: what to forecast, where the caller knows; None: inferred.
 
     Raises:
         SourceError: there is no time column, no numeric one, or none that tells series apart.
     """
+    rows = find_row_series(table)
+    if rows is not None:
+        return _row_per_series(rows, targets, table)
     times = find_times(table)
-    item_id = _find_item_id(table, times)
-    found = find_values(table, times, item_id.value, targets)
-    items = table.frame[item_id.value] if item_id.value else pd.Series("", index=table.frame.index)
-    findings = [*times.findings, item_id, *found]
-    return Columns(items, times.stamps, found[0].value, findings)
+    item_id = find_items(table, times)
+    items = [item_id.value] if isinstance(item_id.value, str) else list(item_id.value or [])
+    values = sort_values(table, times, items)
+    family = find_family(table, values, [*times.columns, *items], targets)
+    if family is not None:
+        return _column_per_series(table, times, items, values, family)
+    target = find_targets(table, values, targets)
+    beside = find_covariates(table, times, items, values, target.value)
+    checked = [name for finding in beside.findings if finding.setting == "columns.checked" for name in finding.value]
+    ranges = find_ranges(table.frame, target.value, checked)
+    findings = [*times.findings, item_id, target, *beside.findings, *ranges]
+    series = _series(table.frame, items)
+    return Columns(series, times.stamps, table.frame[target.value], False, findings, beside.steps)
 
 
-def _find_item_id(table: Table, times: Times) -> Finding:
-    """The column that tells the series apart, if repeated time stamps ask for one."""
-    repeats = int(times.stamps.duplicated().sum())
-    if not repeats:
-        return Finding(
-            "columns.item_id",
-            None,
-            "sure",
-            "every time stamp occurs once: there are no series to tell apart",
-        )
-    candidates = [name for name in table.frame.columns if name != times.column and _tells_apart(table, times, name)]
-    share = repeats / len(table.frame)
-    repeated = f"{repeats:,} of {counted(len(table.frame), 'row')} repeat an earlier time stamp"
-    if candidates:
-        best = min(candidates, key=lambda name: _rank(table.frame, name))
-        others = [name for name in candidates if name != best]
-        why = f"{repeated}; {best!r} tells {table.frame[best].nunique():,} series apart"
-        why += f" (so would {list_names(others)})" if others else ""
-        return Finding("columns.item_id", best, "likely" if others else "sure", why)
-    if share >= PANEL:
-        tried = list_names([name for name in table.frame.columns if name != times.column])
-        raise SourceError(
-            f"{table.path} holds several series ({repeated}), but no column tells them apart "
-            f"(tried {tried}); if several columns do so together, join them into one"
-        )
-    why = f"{repeated}, and no column tells series apart: duplicates, see transform.duplicates"
-    return Finding("columns.item_id", None, "likely", why)
+def _series(frame: pd.DataFrame, items: Sequence[str]) -> pd.Series:
+    if not items:
+        return pd.Series("", index=frame.index)
+    return frame.groupby(list(items), sort=False, observed=True).ngroup()
 
 
-def _tells_apart(table: Table, times: Times, name: str) -> bool:
-    """Whether each value of a column is a series: hardly a time stamp twice, hardly a gap."""
-    column = table.frame[name]
-    if pd.api.types.is_float_dtype(column) or (column == "").any():
-        return False
-    codes, values = pd.factorize(column)
-    if len(values) < 2 or len(codes) < ROWS_PER_SERIES * len(values):  # noqa: PLR2004 - several series
-        return False
-    stamps = times.stamps.to_numpy().astype("datetime64[ns]").astype(np.int64)
-    keys = pd.DataFrame({"code": codes, "stamp": stamps}).drop_duplicates()
-    if len(keys) < UNIQUE * len(codes):
-        return False
-    keys = keys.sort_values(["code", "stamp"])
-    steps = keys.groupby("code")["stamp"].diff().dropna()
-    if steps.empty:
-        return False
-    stamps_of = keys.groupby("code")["stamp"]
-    points = ((stamps_of.max() - stamps_of.min()) / steps.mode()[0] + 1).sum()
-    return bool(len(keys) / points >= DENSE)
+def _row_per_series(rows: RowSeries, targets: Sequence[str] | None, table: Table) -> Columns:
+    if targets and list(targets) != ["value"]:
+        text = f"{table.name} has one series per row, whose values are called 'value', not {targets[0]!r}"
+        raise SourceError(f"{text}; leave the target out")
+    findings = [
+        Finding("columns.timestamp", "timestamp", "sure", "made by the layout"),
+        Finding("columns.target", ["value"], "sure", "made by the layout"),
+        *rows.findings,
+    ]
+    items = pd.Series("", index=rows.values.index)
+    return Columns(items, rows.stamps, rows.values, True, findings, frequency=rows.frequency)
 
 
-def _rank(frame: pd.DataFrame, name: str) -> tuple[bool, bool, int]:
-    """Order of candidates: telling names first, then text before numbers, then from the left."""
-    is_number = pd.api.types.is_numeric_dtype(frame[name])
-    return not ID_HINT.search(name.lower()), is_number, list(frame.columns).index(name)
+def _column_per_series(table: Table, times: Times, items: list[str], values: Values, family: Family) -> Columns:
+    """Roles where columns are series; what no pattern claims is shared by all of them."""
+    claimed = family.all_columns
+    shared = Values(
+        [name for name in values.usable if name not in claimed],
+        {name: why for name, why in values.left_out.items() if name not in claimed},
+    )
+    beside = find_covariates(table, times, items, shared, family.columns)
+    behind = rows_behind(table, times, family.columns)
+    merged = _with_family(beside.findings, family, items, behind)
+    ids = [*items, *family.made]
+    made = f"{' and '.join(map(repr, ids))} {'tells' if len(ids) == 1 else 'together tell'} the series apart"
+    findings = [
+        *times.findings,
+        Finding("source.layout", "column_per_series", family.confidence, family.why),
+        Finding("source.series_columns", family.patterns, family.confidence, "name of the values -> their columns"),
+        Finding("columns.item_id", ids if len(ids) > 1 else ids[0], family.confidence, made),
+        Finding("columns.target", [family.value], family.confidence, f"the values of {len(family.columns)} columns"),
+        *merged.values(),
+    ]
+    reach = int(times.stamps[behind.index].nunique()) if "columns.known" in merged else None
+    return Columns(_series(table.frame, items), times.stamps, table.frame[family.columns], True, findings, reach)
+
+
+def _with_family(findings: list[Finding], family: Family, items: list[str], behind: pd.DataFrame) -> dict[str, Finding]:
+    """Findings of the shared columns, and with them what a family has beside its targets: known or checked."""
+    merged = {finding.setting: finding for finding in findings}
+    for name, columns in family.beside.items():
+        is_known = len(behind) > 0 and bool(behind[columns].notna().all(axis=None))
+        setting = "columns.known" if is_known else "columns.checked"
+        why = "filled behind the last target, so known in advance"
+        if not is_known:
+            why = f"{name} stands beside the targets; move it to known once it is filled for the horizon as well"
+        old = merged.get(setting)
+        together = f"{old.why}; {why}" if old is not None and old.value else why
+        merged[setting] = Finding(setting, [*(old.value if old else []), name], "likely", together)
+    if len([*items, *family.made]) > 1:
+        old = merged.get("columns.static")
+        ids = [*items, *family.made]
+        names = [*ids, *(name for name in (old.value if old else []) if name not in ids)]
+        why = "the same throughout each series; kept with it, no input of the model"
+        merged["columns.static"] = Finding("columns.static", names, "likely", why)
+    return merged

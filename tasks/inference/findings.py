@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 Confidence = Literal["sure", "likely", "guess"]
 NAMES_SHOWN = 6  # names in a reason; a wide file has hundreds
+LENGTH_SHOWN = 60  # characters of a name or cell
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,15 @@ class Finding:
 
 def list_names(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
-    shown = ", ".join(names[:NAMES_SHOWN])
+    shown = ", ".join(one_line(name) for name in names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def one_line(text: object) -> str:
+    """A name or cell without line breaks, and not too long."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= LENGTH_SHOWN else f"{line[:LENGTH_SHOWN]}…"
 
 
 def percent(share: float) -> str:

@@ -1,142 +1,108 @@
-"""Lengths in steps that suit the series: season, horizon, context and backtest windows.
+"""Lengths in steps that suit the series: horizon, context, backtest windows, and what validation asks of them.
 
-In: the rhythm and the values of the targets. Out: findings; nothing here fails. A season counts as
-seen where values repeat after it without their moving average: a trend makes all lags look alike.
+In: the rhythm and the values of the targets. Out: findings; nothing here fails.
 """
 
 import math
 
-import numpy as np
 import pandas as pd
 
-from moirai.evaluation.seasonality import season_length
-from tasks.inference.findings import Confidence, Finding, counted
+from tasks.inference.findings import Finding, counted, percent
 from tasks.inference.rhythm import Rhythm
+from tasks.inference.seasons import find_seasons
 from tasks.job import Finetune
+from tasks.job.checking import Validation
 
-# Per unit of `rhythm.WORDS`: usual horizon in steps; seasons of the calendar in steps, of the clock in seconds.
+# Usual horizon in steps, per unit of `rhythm.WORDS`
 HORIZONS = {"Y": 6, "Q": 8, "M": 12, "W": 13, "B": 20, "D": 30, "h": 48, "min": 48, "s": 60}
-SEASONS: dict[str, list[int]] = {"Y": [], "Q": [4], "M": [12], "W": [52], "B": [5], "D": [7]}
-CLOCK_SEASONS = {"h": [86_400, 604_800], "min": [86_400, 604_800], "s": [3_600, 86_400]}
-UNIT_SECONDS = {"h": 3_600, "min": 60, "s": 1}
-PROBED_SERIES = 20  # longest series, times their targets, that the season is looked for in
 SHARE_OF_SERIES = 5  # a horizon is at most this fraction of the typical series
-CLEAR, VISIBLE = 0.5, 0.2  # autocorrelation at the season
-FEWEST_PAIRS = 8  # pairs of values that a correlation needs
 CONTEXTS = (64, 2048)  # smallest and largest suggestion; the model reads up to the latter
 MOST_WINDOWS = 20
 TRAINABLE_STEPS = 32  # two patches: what a series needs before its held-out windows
 TEST_SHARE = 0.1  # share of the shortest usable series that the backtest may take
+ROUNDED = 20  # shares are proposed in twentieths
 
 
-def find_lengths(rhythm: Rhythm, values: pd.DataFrame) -> list[Finding]:
-    """Suggest season, horizon, context and backtest windows.
+def find_lengths(
+    rhythm: Rhythm, values: pd.DataFrame, *, is_series: bool = False, known_steps: int | None = None
+) -> list[Finding]:
+    """Suggest season, horizon, context, backtest windows, and thresholds where the usual ones would not do.
 
     Args:
         rhythm: frequency and grid of the series.
         values: target columns, one row per row of the source.
+        is_series: whether each column is a series of its own, and not a target of every item.
+        known_steps: steps that covariates are known for; a horizon cannot be longer. None: there are none.
     """
     season, *baselines = find_seasons(rhythm, values)
-    lengths = _lengths(rhythm, values)
-    horizon = _find_horizon(rhythm, int(lengths.median()))
-    context = _find_context(int(lengths.max()))
-    windows = _find_windows(lengths, horizon.value, season.value)
-    held_out = _find_validation_windows(int(lengths.max()), horizon.value, windows.value)
-    return [horizon, season, context, windows, *baselines, *held_out]
+    profile = _profile(rhythm, values, is_series=is_series)
+    spans = profile["span"][profile["observed"] > 0]
+    horizon = _find_horizon(rhythm, int(spans.median()), known_steps)
+    thresholds = _find_thresholds(profile, horizon.value, season.value)
+    least = next((one.value for one in thresholds if one.setting.endswith("min_length")), horizon.value + season.value)
+    context = _find_context(int(spans.max()))
+    windows = _find_windows(spans, horizon.value, least)
+    held_out = _find_validation_windows(int(spans.max()), horizon.value, windows.value)
+    return [horizon, season, context, *thresholds, windows, *baselines, *held_out]
 
 
-def find_seasons(rhythm: Rhythm, values: pd.DataFrame) -> list[Finding]:
-    """The shortest usual season that the values show, or else the one usual at the frequency.
+def _profile(rhythm: Rhythm, values: pd.DataFrame, *, is_series: bool) -> pd.DataFrame:
+    """Per series and target: its owner, which validation judges as a whole, observed steps and span."""
+    rows = rhythm.positions
+    parts = []
+    for number, name in enumerate(values):
+        is_seen = values[name].loc[rows.index].notna()
+        steps = rows["step"].where(is_seen).groupby(rows["item"])
+        part = pd.DataFrame({"observed": steps.count(), "span": steps.max() - steps.min() + 1})
+        part["span"] = part["span"].fillna(0).astype(int)
+        parts.append(part.assign(owner=[(number if is_series else 0, item) for item in part.index]))
+    return pd.concat(parts, ignore_index=True)
 
-    Where a longer season shows as well, a second finding makes a baseline of it.
-    """
-    strengths = {season: _strength(rhythm, values, season) for season in _candidates(rhythm)}
-    measured = {season: strength for season, strength in strengths.items() if not math.isnan(strength)}
-    shown = ", ".join(f"{strength:.2f} at {season}" for season, strength in measured.items())
-    seen = [season for season, strength in measured.items() if strength >= VISIBLE]
-    if not seen:
-        usual = season_length(rhythm.frequency)
-        why = "usual at this frequency; " if usual > 1 else "none is usual at this frequency; "
-        why += f"autocorrelation without the trend is only {shown}" if shown else "the series cannot show another"
-        return [Finding("season", usual, "guess", why)]
-    why = f"autocorrelation without the trend: {shown}"
-    why += f"; {seen[1]} is a season as well" if seen[1:] else ""
-    confidence: Confidence = "sure" if measured[seen[0]] >= CLEAR else "likely"
-    findings = [Finding("season", seen[0], confidence, why)]
-    if seen[1:]:
-        baselines = ["naive", "seasonal_naive", f"seasonal_naive:{seen[1]}"]
-        why = f"the longer season, {seen[1]}, is one more thing that a model must beat"
-        findings.append(Finding("backtest.baselines", baselines, "likely", why))
+
+def _find_thresholds(profile: pd.DataFrame, horizon: int, season: int) -> list[Finding]:
+    """Thresholds of validation, where the usual ones would put most series in quarantine."""
+    usual, least, findings = Validation(), horizon + season, []
+    observed, missing = profile["observed"], 1 - profile["observed"] / profile["span"].clip(lower=1)
+
+    def share_of(is_unfit: pd.Series) -> float:
+        return float(is_unfit.groupby(profile["owner"]).any().mean())
+
+    short = share_of(observed < least)
+    if short > usual.max_quarantined:
+        enough = 2 * horizon if share_of(observed < 2 * horizon) <= usual.max_quarantined else horizon + 1
+        why = f"{percent(short)} of the series have fewer than horizon + season ({least}) observations"
+        findings.append(Finding("validation.min_length", enough, "guess", why))
+        least = enough
+    limit, gappy = usual.max_missing, share_of(missing > usual.max_missing)
+    if gappy > usual.max_quarantined:
+        limit = _rounded_up(float(missing[observed > 0].quantile(0.9)))
+        why = f"{percent(gappy)} of the series miss more than {percent(usual.max_missing)} of their steps"
+        findings.append(
+            Finding("validation.max_missing", limit, "guess", f"{why}; a coarser frequency may suit better")
+        )
+    unfit = share_of((observed < least) | (missing > limit))
+    if unfit > usual.max_quarantined:
+        why = f"{percent(unfit)} of the series are too short or have too many gaps; the others can be forecast"
+        findings.append(Finding("validation.max_quarantined", _rounded_up(unfit), "guess", why))
     return findings
 
 
-def _candidates(rhythm: Rhythm) -> list[int]:
-    """Seasons in steps that are usual at a frequency: of the calendar or of the clock."""
-    if rhythm.unit in SEASONS:
-        return SEASONS[rhythm.unit] if rhythm.multiple == 1 else []
-    return _clock_seasons(rhythm)
+def _rounded_up(share: float) -> float:
+    return min(1.0, math.ceil(share * ROUNDED) / ROUNDED)
 
 
-def _clock_seasons(rhythm: Rhythm) -> list[int]:
-    """Steps in a day and a week (an hour and a day for seconds), where those are whole numbers."""
-    step = UNIT_SECONDS.get(rhythm.unit, 0) * rhythm.multiple
-    spans = CLOCK_SEASONS.get(rhythm.unit, [])
-    return [span // step for span in spans if span % step == 0 and span > step]
-
-
-def _strength(rhythm: Rhythm, values: pd.DataFrame, season: int) -> float:
-    """Median autocorrelation at a lag, over some series and targets; NaN: all are too short."""
-    found = []
-    longest = rhythm.positions["item"].value_counts().index[:PROBED_SERIES]
-    columns = list(values)[:: max(1, len(values.columns) * len(longest) // PROBED_SERIES)]
-    for item in longest:
-        steps = rhythm.positions[rhythm.positions["item"] == item]["step"]
-        places = steps.to_numpy() - steps.iloc[0]
-        for name in columns:
-            series = np.full(places[-1] + 1, np.nan)
-            series[places] = values.loc[steps.index, name].to_numpy(dtype=np.float64)
-            found.append(_seasonality(pd.Series(series), season))
-    known = [strength for strength in found if not math.isnan(strength)]
-    return float(np.median(known)) if known else math.nan
-
-
-def _seasonality(series: pd.Series, season: int) -> float:
-    """Autocorrelation at the season without the moving average; 0 where no dip comes before it."""
-    half = season // 2
-    average = series.rolling(season, min_periods=half + 1, center=True).mean()
-    swing = (series - average).to_numpy()[half : len(series) - half]  # at the ends it is lopsided
-    strength = _autocorrelation(swing, season)
-    between = [_autocorrelation(swing, max(1, season // part)) for part in (2, 3)]
-    return strength if math.isnan(strength) or strength > np.nanmin([*between, 1]) else 0.0
-
-
-def _autocorrelation(values: np.ndarray, lag: int) -> float:
-    """Correlation of values with those a lag earlier, over pairs without gap; NaN: too few."""
-    early, late = values[:-lag], values[lag:]
-    both = ~np.isnan(early) & ~np.isnan(late)
-    if both.sum() < max(lag, FEWEST_PAIRS) or early[both].std() == 0 or late[both].std() == 0:
-        return math.nan
-    return float(np.corrcoef(early[both], late[both])[0, 1])
-
-
-def _lengths(rhythm: Rhythm, values: pd.DataFrame) -> pd.Series:
-    """Steps from the first to the last observation of each series and target."""
-    rows = rhythm.positions
-    spans = []
-    for name in values:
-        steps = rows[values.loc[rows.index, name].notna()].groupby("item")["step"]
-        spans.append(steps.max() - steps.min() + 1)
-    return pd.concat(spans, ignore_index=True)
-
-
-def _find_horizon(rhythm: Rhythm, typical: int) -> Finding:
-    """What is usual at the frequency, as far as the series allow."""
+def _find_horizon(rhythm: Rhythm, typical: int, known_steps: int | None) -> Finding:
+    """What is usual at the frequency, as far as the series and what is known beside them allow."""
     usual, longest = HORIZONS[rhythm.unit], max(1, typical // SHARE_OF_SERIES)
     why = "usual at this frequency"
     if longest < usual:
         why = f"a fifth of the typical series ({counted(typical, 'step')}); {usual} would be usual"
+    horizon = min(usual, longest)
+    if known_steps is not None and known_steps < horizon:
+        horizon = known_steps
+        why = f"covariates are known for {counted(known_steps, 'step')} beyond the last target"
     why += "; how far ahead you need to see is yours to say"
-    return Finding("horizon", min(usual, longest), "guess", why)
+    return Finding("horizon", horizon, "guess", why)
 
 
 def _find_context(longest: int) -> Finding:
@@ -148,14 +114,14 @@ def _find_context(longest: int) -> Finding:
     return Finding("context", context, "sure", f"{why}; {series}")
 
 
-def _find_windows(lengths: pd.Series, horizon: int, season: int) -> Finding:
+def _find_windows(lengths: pd.Series, horizon: int, least: int) -> Finding:
     """As many windows as a tenth of the shortest usable series holds."""
-    usable = lengths[lengths >= horizon + season]
+    usable = lengths[lengths >= least]
     shortest = int(usable.min()) if len(usable) else int(lengths.max())
     windows = min(max(1, math.ceil(TEST_SHARE * shortest / horizon)), MOST_WINDOWS)
     why = f"{windows} x {counted(horizon, 'step')} at the end of series of {shortest:,} or more"
     if short := len(lengths) - len(usable):
-        why += f"; {short} of {len(lengths)} are shorter than horizon + season: quarantine"
+        why += f"; {short} of {len(lengths)} are shorter than {least} steps: quarantine"
     return Finding("backtest.windows", windows, "likely" if len(usable) else "guess", why)
 
 

@@ -172,14 +172,14 @@ def load_job(path: str | Path) -> Job:
     """
     file = Path(path)
     if not file.is_file():
-        raise JobError(f"job file {file} does not exist; `moirai init DATA.csv` writes one")
+        raise JobError(f"job file {file} does not exist; `moirai init DATA` writes one")
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())  # a YAML error draws a picture
         raise JobError(f"job file {file} is not valid YAML: {reason}") from error
     if not isinstance(settings, dict):
-        raise JobError(f"job file {file} holds no settings; `moirai init DATA.csv` writes one")
+        raise JobError(f"job file {file} holds no settings; `moirai init DATA` writes one")
     return job_from_settings(settings, folder=file.resolve().parent, origin=str(file))
 
 

@@ -50,7 +50,7 @@ INTRO = f"""\
 
 <!-- Made from tasks/job/ by `python -m tasks.job.reference`; edit the descriptions there. -->
 
-One YAML file says everything about a forecasting job; `moirai init DATA.csv` proposes one. Unknown
+One YAML file says everything about a forecasting job; `moirai init DATA` proposes one. Unknown
 settings are refused, so that a typing error cannot pass. Relative paths start at the file's folder.
 
 ```yaml

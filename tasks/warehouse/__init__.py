@@ -19,6 +19,7 @@ are in its own time.
 from tasks.warehouse.frames import observation_rows
 from tasks.warehouse.records import RunRecord
 from tasks.warehouse.steps import (
+    known_items,
     store_forecasts,
     store_observations,
     store_quarantine,
@@ -31,6 +32,7 @@ from tasks.warehouse.store import Warehouse, open_warehouse
 __all__ = [
     "RunRecord",
     "Warehouse",
+    "known_items",
     "observation_rows",
     "open_warehouse",
     "store_forecasts",

@@ -40,6 +40,11 @@ class Reader:
         sql = statements.ordered(latest, ("item_id", "column_name", "timestamp"))
         return self._query(sql, [job, moment, *(columns or ())])
 
+    def read_items(self, job: str, *, as_of: datetime | None = None) -> list[str]:
+        """The series of which observations were known at a moment, sorted; `as_of` as in `read_observations`."""
+        moment = END_OF_TIME if as_of is None else utc(as_of, "as_of")
+        return list(self._query(statements.known_items(), [job, moment])["item_id"])
+
     def read_forecasts(
         self,
         job: str,

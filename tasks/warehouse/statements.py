@@ -59,6 +59,11 @@ def latest_observations(columns: int | None = None) -> str:
         WHERE age = 1"""
 
 
+def known_items() -> str:
+    """The series of a job of which anything was known at a moment; binds job, moment."""
+    return "SELECT DISTINCT item_id FROM observations WHERE job = ? AND known_at <= ? ORDER BY item_id"
+
+
 def append_observations(source: str) -> str:
     """Add staged values that differ from the known; binds job, known_at, digest, job, known_at."""
     return f"""INSERT INTO observations

@@ -1,7 +1,7 @@
-"""Prefect tasks of the warehouse: open, write, close.
+"""Prefect tasks of the warehouse: open, write or read, close.
 
 In: a job, and a panel's reference, the path of a Parquet file or small records; never a frame. Out:
-how many rows were written. Fails with `WarehouseError`. There are no retries: opening waits for a
+how many rows were written, or small lists. Fails with `WarehouseError`. There are no retries: opening waits for a
 locked file itself, and nothing else that fails here gets better by waiting.
 """
 
@@ -32,6 +32,13 @@ def forecasts_of(path: str, model_name: str | None, model_version: str | None) -
     """A forecast frame on disk, with the model's name and version where it lacks them."""
     model = {"model_name": model_name, "model_version": model_version}
     return pd.read_parquet(path).assign(**{name: text for name, text in model.items() if text})
+
+
+@task(cache_policy=NO_CACHE)
+def known_items(job: Job, as_of: datetime | None = None) -> list[str]:
+    """The series that earlier runs stored observations of, as known at `as_of`; none on the first run."""
+    with open_warehouse(warehouse_url(job)) as warehouse:
+        return warehouse.read_items(job.name, as_of=as_of)
 
 
 @task(cache_policy=NO_CACHE)

@@ -38,7 +38,7 @@ def test_a_missing_job_file_is_one_line_and_exit_code_1(command, tmp_path, capsy
         main([command, str(tmp_path / "none.yaml")])
     assert ended.value.code == 1
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error:")]
-    assert "none.yaml does not exist; `moirai init DATA.csv` writes one" in line
+    assert "none.yaml does not exist; `moirai init DATA` writes one" in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,8 +2,10 @@
 
 import pandas as pd
 
+from tasks.findings import Findings
 from tasks.job import job_from_settings
 from tasks.panel import write_panel
+from tasks.tracking import Attempt
 
 
 def make_job(folder, **settings):
@@ -23,3 +25,14 @@ def make_panel(folder):
     days = pd.date_range("2024-01-01", periods=30)
     frame = pd.DataFrame({"item_id": "a", "timestamp": days, "sales": 1.0})
     return write_panel(frame, folder / "panels", stage="clean")
+
+
+def make_attempt(panel, findings=None):
+    """A pipeline that was told to stand a day after the panel's end."""
+    return Attempt(
+        flow="pipeline",
+        run_id="run-1",
+        as_of=panel.end + pd.Timedelta(days=1),
+        origin=panel.end,
+        findings=findings or Findings(),
+    )

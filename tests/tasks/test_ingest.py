@@ -14,7 +14,7 @@ from tasks import ingest as ingest_module
 from tasks.errors import JobError, SourceError
 from tasks.ingest import _is_worth_a_retry, ingest_source, read_source
 from tasks.job import PANEL_NAMES, Job, job_from_settings, load_job
-from tasks.panel import KEYS, SOURCE_ROW, read_panel
+from tasks.panel import KEYS, SOURCE_ROW, panel_digest, read_panel
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "examples" / "metro_traffic" / "job.yaml"
 TWO_SERIES = "shop,when,sold,note\nb,2024-01-02,4,x\na,2024-01-02,3,\na,2024-01-01,NA,y\n"
@@ -105,6 +105,27 @@ def test_zip_holds_one_file(tmp_path):
         read_source(job)
 
 
+def test_zip_with_password(tmp_path):
+    """A zip that needs a password says so."""
+    job = make_job(tmp_path, b"", name="sales.zip")
+    with zipfile.ZipFile(tmp_path / "sales.zip", "w") as archive:
+        archive.writestr("sales.csv", TWO_SERIES)
+    content = bytearray((tmp_path / "sales.zip").read_bytes())
+    content[6] |= 1  # the flag in the member's head and in the directory
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "sales.zip").write_bytes(content)
+    with pytest.raises(SourceError, match=r"sales.zip cannot be unpacked: .*password"):
+        read_source(job)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("s.tsv", "\t"), ("s.TAB.gz", "\t"), ("s.txt", ","), ("s.csv", ",")])
+def test_delimiter_by_ending(tmp_path, name, delimiter):
+    """Without a setting, .tsv and .tab are cut at tabs, everything else at commas."""
+    content = TWO_SERIES.replace(",", delimiter).encode()
+    job = make_job(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name=name)
+    assert len(read_source(job)) == 3
+
+
 def test_dialects(tmp_path):
     """Delimiter, encoding, byte order mark and time stamp format are those of the job."""
     text = "shop;when;sold\nKöln;31.01.2024 06:00;1\n"
@@ -122,13 +143,15 @@ def test_lines_count_blank_lines_and_quoted_breaks(tmp_path):
     text = 'note,shop,when,sold\n"two\nlines",a,2024-01-01,1\n\nx,a,2024-01-02,oops\n'
     with pytest.raises(SourceError, match=r"column 'sold', line 5: 'oops'"):
         read_source(make_job(tmp_path, text))
+    with pytest.raises(SourceError, match=r"sales.csv, line 5: .* check its quotes"):
+        read_source(make_job(tmp_path, text.replace("x,a", '"x"y,a')))
     fine = read_source(make_job(tmp_path, text.replace("oops", "2")))
     assert fine[SOURCE_ROW].tolist() == [2, 5]
 
 
 def test_lines_are_right_beyond_the_first_chunk(tmp_path, monkeypatch):
     """Files longer than one chunk keep counting."""
-    monkeypatch.setattr("tasks.csv_source.CHUNK", 2)
+    monkeypatch.setattr("tasks.sources.chunk.ROWS", 2)
     rows = [f"a,2024-01-{day:02},{day}\n" for day in range(1, 8)]
     frame = read_source(make_job(tmp_path, "shop,when,sold\n" + "".join(rows)))
     assert frame["sold"].tolist() == [1, 2, 3, 4, 5, 6, 7]
@@ -225,14 +248,14 @@ def test_wide_files_are_not_listed_in_full(tmp_path):
         read_source(make_job(tmp_path, names + "\n"))
 
 
-def test_missing_file_and_folder(tmp_path):
-    """A path that leads nowhere, or to a folder, is named."""
+def test_missing_file_and_empty_folder(tmp_path):
+    """A path that leads nowhere, or to a folder without tables, is named."""
     job = make_job(tmp_path, TWO_SERIES)
     (tmp_path / "sales.csv").unlink()
     with pytest.raises(SourceError, match=r"sales.csv does not exist; set source.path"):
         read_source(job)
     (tmp_path / "sales.csv").mkdir()
-    with pytest.raises(SourceError, match="is a folder"):
+    with pytest.raises(SourceError, match="is a folder without CSV, TSV or Parquet files"):
         read_source(job)
 
 
@@ -307,6 +330,7 @@ def test_metro_example_is_read_whole():
     job = load_job(EXAMPLE)
     frame = read_source(job)
     assert len(frame) == 48_204
+    assert panel_digest(frame) == "a0ab6779892c36cd"  # as of the first version: scores refer to it
     assert frame["timestamp"].min() == pd.Timestamp("2012-10-02 09:00")
     assert frame["timestamp"].max() == pd.Timestamp("2018-09-30 23:00")
     lines = gzip.decompress(job.resolve(job.source.path).read_bytes()).decode().splitlines()

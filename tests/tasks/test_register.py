@@ -10,13 +10,15 @@ import urllib.request
 
 import pytest
 import torch
+import yaml
 
 from moirai import Moirai2Config, Moirai2Module, MoiraiConfig, MoiraiModule, hub
 from moirai.errors import CheckpointError
+from moirai.forecasting.covariates import CovariateEncoding
 from tasks import mlflow_store, register, tracking
 from tasks.errors import TrackingError
 
-from .shop import make_job, make_panel
+from .shop import make_attempt, make_job, make_panel
 
 
 @pytest.fixture
@@ -88,6 +90,22 @@ def test_a_version_says_where_it_comes_from(job, panel, base, add):
     }
 
 
+def test_a_version_keeps_the_covariates_of_its_training(job, panel, base, tmp_path):
+    """The tag says the columns, metadata and checkpoint the whole encoding, and the reference brings it back."""
+    encoding = CovariateEncoding(known=("promo", "day"), past=("temp",), lead=7, names={"day": ("Easter", "May Day")})
+    folder = save_checkpoint(tmp_path / "tuned", seed=1)
+    encoding.write(folder)
+    made = register.register_model(job, folder=folder, training_key="key", panel=panel, base=base, metrics={})
+    assert made.encoding == encoding
+    assert register.resolve_model(job, "models:/shop/1").encoding == encoding
+    assert register.resolve_model(job, str(folder)).encoding == encoding
+    assert base.encoding is None
+    tags = mlflow_store.connect(job).get_model_version("shop", "1").tags
+    assert tags["covariates"] == "known: day (names), promo; past: temp"
+    kept = yaml.safe_load((made.folder.parents[1] / "MLmodel").read_text())["metadata"]["covariates"]
+    assert kept == {"known": ["promo", "day"], "past": ["temp"], "lead": 7, "names": {"day": ["Easter", "May Day"]}}
+
+
 def test_the_same_training_gives_the_same_version(job, add):
     """A repeat returns the version that is there and leaves nothing new behind."""
     first = add(1)
@@ -115,9 +133,9 @@ def test_a_version_whose_files_are_gone_is_registered_anew(job, add):
 
 def test_a_model_joins_the_run_of_its_training(job, panel, add):
     """The run stays as it was, and names the model; the metrics are the model's, too."""
-    run_id = tracking.log_run(
-        job, name="finetune", tags={}, params={}, metrics={}, series={}, figures={}, files=[], panel=panel
-    )
+    empty = {"tags": {}, "params": {}, "metrics": {}, "series": {}, "tables": {}, "figures": {}, "files": []}
+    attempt = make_attempt(panel)
+    run_id = tracking.log_run(job, attempt, stage="finetune", description="Better.", panel=panel, **empty)
     add(1, run_id=run_id)
     client = mlflow_store.connect(job)
     (model,) = client.search_logged_models([tracking.open_experiment(job)])

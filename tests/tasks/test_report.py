@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from prefect.client.schemas.actions import ArtifactCreate
 
-from tasks import report
+from tasks import artifacts, report
+from tasks.findings import Findings
 from tasks.job import job_from_settings
 from tasks.panel import write_panel
 from tasks.quality import Change, Check, Quarantine
@@ -133,9 +134,11 @@ def make_run(folder, *, items=("i94",), column="traffic", errors=MODELS, windows
     inputs = ReportInputs(
         job=job,
         facts={"Model": "metro version 1", "Licence": "Apache-2.0"},
-        checks=[fine, late],
-        quarantined=[Quarantine(item_id="old", rule="stale", why="No news.", first_rows=[2, 9])],
-        changes=[Change(rule="duplicates", column=None, count=7629, message="Rows dropped.")],
+        findings=Findings(
+            checks=[fine, late],
+            quarantined=[Quarantine(item_id="old", rule="stale", why="No news.", first_rows=[2, 9])],
+            changes=[Change(rule="duplicates", column=None, count=7629, message="Rows dropped.")],
+        ),
         panel=write_panel(panel, folder, stage="clean"),
         backtest_folder=str(folder / "backtest"),
         candidate="metro",
@@ -225,7 +228,7 @@ def test_page_tells_data_quality_training_and_places(html):
     text = Text(html).text
     for expected in [
         "7,629 / 48,204",
-        "2, 9",
+        "line 2, line 9",
         "Rows dropped.",
         "best: 0.2500 at step 75",
         "http://tracker:5000",
@@ -242,7 +245,7 @@ def test_any_name_is_shown_as_it_is(tmp_path):
     errors = {"_<i>$m$</i>": 0.1, "naive": 0.3}
     run = make_run(tmp_path, items=(NASTY,), column=NASTY, errors=errors, windows=2, horizon=6)
     quarantined = [Quarantine(item_id="<script>", rule="r", why="{{ 7 * 7 }} <hr>", first_rows=[])]
-    page = run.changed(candidate=None, quarantined=quarantined).html
+    page = run.changed(candidate=None, findings=Findings(quarantined=quarantined)).html
     text = Text(page).text
     assert text.count(NASTY) >= 4
     assert "_<i>$m$</i>" in text
@@ -346,19 +349,64 @@ def test_markdown_table_keeps_its_shape(tmp_path):
     assert len(re.findall(r"(?<!\\)\|", row)) == 7
 
 
-def test_publishing_writes_the_file_and_two_artifacts(run, monkeypatch):
+def test_publishing_writes_the_file_and_its_artifacts(run, monkeypatch):
     """The task returns the path of the report in the workspace; artifacts have keys Prefect accepts."""
     made = {}
+
+    def keep(data, *, key, description):
+        made[key] = ArtifactCreate(key=key, data=data, description=description)
+
     for name in ("create_markdown_artifact", "create_table_artifact"):
-
-        def keep(data, *, key, description, name=name):
-            made[name] = ArtifactCreate(key=key, data=data, description=description)
-
-        monkeypatch.setattr(report, name, keep)
+        monkeypatch.setattr(artifacts, name, keep)
     job = run.inputs.job.model_copy(update={"name": "metro_i-94_"})
     path = Path(report.publish_report.fn(run.changed(job=job).inputs))
     assert path.parent == job.workspace_path / "reports"
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert made["create_markdown_artifact"].key == "metro-i-94-run-report"
-    assert str(path) in made["create_markdown_artifact"].data
-    assert made["create_table_artifact"].data[0]["model"] == "metro"
+    prefix = "metro-i-94-run-"
+    assert {key.removeprefix(prefix) for key in made} == {"report", "checks", "quarantine", "changes", "scores"}
+    assert str(path) in made[f"{prefix}report"].data
+    assert made[f"{prefix}scores"].data[0]["model"] == "metro"
+    assert made[f"{prefix}scores"].description.endswith(", of metro")
+    assert made[f"{prefix}checks"].description == "Data checks: 1 of 2 failed (1 warning)"
+
+
+def test_long_lists_are_cut_with_a_count(run):
+    """Of 80 series left out the page shows 50 and the Markdown 5, each with how many there are more."""
+    many = [Quarantine(item_id=f"old-{n}", rule="stale", why="No news.", first_rows=[n]) for n in range(1, 81)]
+    cut = run.changed(findings=Findings(quarantined=many))
+    text = Text(cut.html).text
+    assert "old-50" in text
+    assert "old-51" not in text
+    assert "… and 30 more." in text
+    short = report_markdown(cut.inputs)
+    assert "- **left out** old-5: No news. (line 5)" in short
+    assert "old-6" not in short
+    assert "… and 75 more" in short
+
+
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory):
+    """A run of four series with static columns: two regions, one missing, and a column without a choice."""
+    folder = tmp_path_factory.mktemp("segmented")
+    made = make_run(folder, items=("a", "b", "c", "d"), windows=2, horizon=6)
+    static = pd.DataFrame({"item_id": list("abcd"), "region": ["north", "north", "south", None], "kind": "x"})
+    frame = pd.read_parquet(made.inputs.panel.path)
+    return made.changed(panel=write_panel(frame, folder, stage="clean", static=static))
+
+
+def test_segments_are_the_values_of_static_columns(segmented):
+    """One row per value with its series, and the candidate beside the best baseline."""
+    html = segmented.html
+    rows = {row[0]: row[1:] for row in cells(html) if len(row) == 7 and row[0] in ("north", "south", "(missing)")}
+    assert [rows[name][:2] for name in ("north", "south", "(missing)")] == [["2", "4"], ["1", "2"], ["1", "2"]]
+    scores = pd.read_parquet(segmented.folder / "backtest" / "scores.parquet")
+    mine = scores[(scores["model_name"] == "metro") & scores["item_id"].isin(["a", "b"])]
+    sums = mine.groupby("metric")["value"].sum()
+    assert rows["north"][2] == f"{sums['quantile_loss_sum'] / sums['abs_target_sum']:.3f}"
+    assert "kind has 1 value; segments are shown for 2 to 12." in Text(html).text
+    assert "weekly seasonal naive" in html[html.index("By segment") :]
+
+
+def test_without_static_columns_there_is_no_word_of_segments(html):
+    """The section is only there where it says something."""
+    assert "By segment" not in html

@@ -13,6 +13,7 @@ import torch
 
 from moirai import Moirai2Config, Moirai2Module, MoiraiForecast
 from moirai.errors import ConfigError, DataError
+from moirai.forecasting.covariates import CovariateEncoding
 from tasks.job import job_from_settings
 from tasks.panel import write_panel
 from tasks.register import register_model, resolve_model
@@ -20,29 +21,44 @@ from tasks.register import register_model, resolve_model
 LEVELS = [0.1, 0.5, 0.9]
 
 
+ENCODING = CovariateEncoding(known=("promo", "day"), past=("temp",), lead=20, names={"day": ("Easter", "none")})
+
+
 @pytest.fixture(scope="module")
-def version(mlflow_template, tmp_path_factory):
-    """A registered version of a tiny model, for a job of half-hourly series."""
-    folder = tmp_path_factory.mktemp("served")
-    shutil.copy(mlflow_template, folder / "mlflow.db")
-    settings = {
-        "name": "shop",
-        "source": {"path": "shop.csv"},
-        "columns": {"timestamp": "time", "target": ["sales"]},
-        "frequency": "30min",
-        "horizon": 20,
-        "context": 48,
-        "quantiles": LEVELS,
-    }
-    job = job_from_settings(settings, folder=folder)
-    torch.manual_seed(0)
-    config = Moirai2Config(d_model=64, d_ff=64, num_layers=1, patch_size=8, num_predict_token=2)
-    Moirai2Module(config).save_pretrained(folder / "tuned")
-    panel = write_panel(long_frame().rename(columns={"target": "sales"}), folder / "panels", stage="clean")
-    base = resolve_model(job, "tuned")
-    return register_model(
-        job, folder=folder / "tuned", training_key="key", panel=panel, base=base, metrics={"wql": 0.1}
-    )
+def register_tiny(mlflow_template, tmp_path_factory):
+    """Registers a tiny model for a job of half-hourly series; with an encoding as one trained with covariates."""
+
+    def register(encoding=None):
+        folder = tmp_path_factory.mktemp("served")
+        shutil.copy(mlflow_template, folder / "mlflow.db")
+        settings = {
+            "name": "shop",
+            "source": {"path": "shop.csv"},
+            "columns": {"timestamp": "time", "target": ["sales"]},
+            "frequency": "30min",
+            "horizon": 20,
+            "context": 48,
+            "quantiles": LEVELS,
+        }
+        job = job_from_settings(settings, folder=folder)
+        torch.manual_seed(0)
+        config = Moirai2Config(d_model=64, d_ff=64, num_layers=1, patch_size=8, num_predict_token=2)
+        Moirai2Module(config).save_pretrained(folder / "tuned")
+        if encoding is not None:
+            encoding.write(folder / "tuned")
+        panel = write_panel(long_frame().rename(columns={"target": "sales"}), folder / "panels", stage="clean")
+        base = resolve_model(job, "tuned")
+        return register_model(
+            job, folder=folder / "tuned", training_key="key", panel=panel, base=base, metrics={"wql": 0.1}
+        )
+
+    return register
+
+
+@pytest.fixture(scope="module")
+def version(register_tiny):
+    """A registered version of a tiny model."""
+    return register_tiny()
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +68,18 @@ def root(version):
 
 
 @pytest.fixture
-def served(root, monkeypatch):
-    """The version as MLflow loads it."""
+def load(monkeypatch):
+    """Loads a version from the folder MLflow keeps it in."""
     import mlflow.pyfunc  # noqa: PLC0415 - warns when first imported; registering has kept that quiet
 
     monkeypatch.setattr(sys, "path", sys.path.copy())  # MLflow puts the version's code in front
-    return mlflow.pyfunc.load_model(str(root))
+    return lambda root: mlflow.pyfunc.load_model(str(root))
+
+
+@pytest.fixture
+def served(root, load):
+    """The version as MLflow loads it."""
+    return load(root)
 
 
 def long_frame(frequency="30min"):
@@ -67,6 +89,22 @@ def long_frame(frequency="30min"):
     values[40:43] = np.nan
     long = pd.DataFrame({"item_id": "a", "timestamp": times, "target": values})
     return pd.concat([long, long.iloc[30:].assign(item_id="b")], ignore_index=True)
+
+
+def frame_with_covariates(steps=20):
+    """The two series with covariates and, without targets, the steps behind their ends."""
+    times = pd.date_range("2024-01-01", periods=100 + steps, freq="30min")
+    rng = np.random.default_rng(1)
+    beside = pd.DataFrame(
+        {
+            "timestamp": times,
+            "promo": rng.integers(0, 2, len(times)).astype(float),
+            "day": np.where(rng.random(len(times)) < 0.1, "Easter", "none"),
+            "temp": rng.normal(size=len(times)),
+        }
+    )
+    later = pd.concat([pd.DataFrame({"item_id": item, "timestamp": times[100:]}) for item in "ab"])
+    return pd.concat([long_frame(), later], ignore_index=True).merge(beside, on="timestamp")
 
 
 def forecast(version, frame, **options):
@@ -160,3 +198,35 @@ def test_an_answer_can_be_read_by_a_client(root):
     """The request MLflow stores for its server holds the example as JSON."""
     request = json.loads((root / "serving_input_example.json").read_text())
     assert request["dataframe_split"]["columns"] == ["item_id", "timestamp", "target"]
+
+
+@pytest.fixture(scope="module")
+def version_with_covariates(register_tiny):
+    """A version that was trained with a promotion, a holiday's name and a temperature."""
+    return register_tiny(ENCODING)
+
+
+def test_a_version_with_covariates_takes_their_columns_and_the_rows_of_the_horizon(version_with_covariates, load):
+    """Its signature names them, its example runs, and its forecasts are the pipeline's."""
+    root = version_with_covariates.folder.parents[1]
+    served = load(root)
+    assert served.metadata.signature.inputs.input_names() == ["item_id", "timestamp", "target", "promo", "day", "temp"]
+    assert len(served.predict(served.metadata.load_input_example(str(root)))) == 20
+    frame = frame_with_covariates()
+    is_history = frame["timestamp"] < "2024-01-03 02:00"
+    options = {"freq": "30min", "horizon": 20, "levels": LEVELS, "encoding": ENCODING, "future": frame[~is_history]}
+    expected = forecast(version_with_covariates, frame[is_history], **options)
+    pd.testing.assert_frame_equal(served.predict(frame), expected, check_exact=True)
+    changed = frame.assign(promo=frame["promo"].where(is_history, 1 - frame["promo"]))
+    assert not np.allclose(served.predict(changed)["q50"], expected["q50"])
+
+
+def test_a_version_with_covariates_says_what_a_frame_lacks(version_with_covariates, load):
+    """The steps of the horizon, its length, and a column: each by name."""
+    served = load(version_with_covariates.folder.parents[1])
+    with pytest.raises(DataError, match=r"'promo' of series 'a' has no value at 2024-01-03 11:30:00; all 20 steps"):
+        served.predict(frame_with_covariates(19))
+    with pytest.raises(ConfigError, match="known covariates 20 steps ahead; a horizon of 21 is too long"):
+        served.predict(frame_with_covariates(), params={"horizon": 21})
+    with pytest.raises(Exception, match="temp"):  # by MLflow, which checks the signature first
+        served.predict(frame_with_covariates().drop(columns="temp"))

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from prefect.states import Failed
 from tasks import mlflow_store, tracking
 from tasks.errors import TrackingError
 
-from .shop import make_job, make_panel
+from .shop import make_attempt, make_job, make_panel
 
 
 @pytest.fixture
@@ -31,8 +32,9 @@ def panel(tmp_path):
 
 def log(job, panel, **parts):
     """Log a run of the named parts only."""
-    empty = {"tags": {}, "params": {}, "metrics": {}, "series": {}, "figures": {}, "files": []}
-    return tracking.log_run(job, name="finetune", panel=panel, **{**empty, **parts})
+    empty = {"tags": {}, "params": {}, "metrics": {}, "series": {}, "tables": {}, "figures": {}, "files": []}
+    said = {"stage": "finetune", "description": "Better."}
+    return tracking.log_run(job, make_attempt(panel), panel=panel, **{**said, **empty, **parts})
 
 
 @pytest.mark.parametrize(
@@ -88,12 +90,13 @@ def test_a_run_holds_what_the_stage_found(job, panel, tmp_path):
         params={"steps": 2500, "long": "x" * 9000},
         metrics={"MASE[0.5]": 0.8, "undefined": float("nan")},
         series={"train_loss": losses},
+        tables={"checks": [{"rule": "finite", "count": 3}], "quarantine": []},
         figures={"loss": figure},
         files=[table],
     )
     client = mlflow_store.connect(job)
     run = client.get_run(run_id)
-    assert (run.info.run_name, run.info.status) == ("finetune", "FINISHED")
+    assert (run.info.run_name, run.info.status) == ("shop finetune 2024-01-30", "FINISHED")
     assert run.data.params["horizon"] == "7"
     assert run.data.params["finetune.max_steps"] == "400"
     assert json.loads(run.data.params["columns.target"]) == ["sales"]
@@ -104,8 +107,32 @@ def test_a_run_holds_what_the_stage_found(job, panel, tmp_path):
     assert [(point.step, point.value) for point in history] == losses
     assert run.data.tags["training_key"] == "abc"
     assert run.data.tags["config_hash"] == job.config_hash()
-    assert {item.path for item in client.list_artifacts(run_id)} == {"figures", "job.yaml", "scores.csv"}
+    assert run.data.tags["mlflow.note.content"] == "Better."
+    assert {item.path for item in client.list_artifacts(run_id)} == {"figures", "job.yaml", "scores.csv", "tables"}
+    assert [item.path for item in client.list_artifacts(run_id, "tables")] == ["tables/checks.json"]
+    kept = json.loads(Path(client.download_artifacts(run_id, "tables/checks.json", str(tmp_path))).read_text())
+    assert kept == {"columns": ["rule", "count"], "data": [["finite", 3]]}
     assert [item.path for item in client.list_artifacts(run_id, "figures")] == ["figures/loss.png"]
+
+
+def test_a_run_is_found_by_the_flow_that_made_it(job, panel):
+    """Job, flow, flow run, moment and origin are tags, and the command is the run's source."""
+    tags = mlflow_store.connect(job).get_run(log(job, panel)).data.tags
+    expected = {"job": "shop", "flow": "pipeline", "flow_run_id": "run-1", "stage": "finetune"}
+    expected |= {"as_of": "2024-01-31 00:00:00", "origin": "2024-01-30 00:00:00"}
+    assert expected.items() <= tags.items()
+    assert tags["mlflow.source.name"] == "moirai pipeline"
+
+
+def test_a_report_is_added_to_a_run_that_has_ended(job, panel, tmp_path):
+    """The page is made last, and still lies with the backtest."""
+    page = tmp_path / "shop.html"
+    page.write_text("<!doctype html>")
+    run_id = log(job, panel)
+    tracking.add_report(job, run_id, str(page))
+    client = mlflow_store.connect(job)
+    assert [item.path for item in client.list_artifacts(run_id, "report")] == ["report/shop.html"]
+    assert client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_the_panel_is_noted_but_not_copied(job, panel):
@@ -113,6 +140,7 @@ def test_the_panel_is_noted_but_not_copied(job, panel):
     run = mlflow_store.connect(job).get_run(log(job, panel))
     (noted,) = run.inputs.dataset_inputs
     assert noted.dataset.digest == panel.digest == run.data.tags["panel_digest"]
+    assert noted.dataset.name == "shop"
     assert json.loads(noted.dataset.source) == {"uri": panel.path}
     assert json.loads(noted.dataset.profile)["num_rows"] == 30
     assert not list(job.workspace_path.rglob("*.parquet"))

@@ -7,60 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.errors import ValidationError
+from tasks.errors import JobError, ValidationError
 from tasks.ingest import ingest_source
-from tasks.job import Job, job_from_settings, load_job
-from tasks.panel import SOURCE_ROW, write_panel
+from tasks.job import load_job
+from tasks.panel import SourcePart
 from tasks.validate import ValidationResult, validate, validate_panel
 
+from .validation.checked import HOURS, NAN, check, found, make_job, make_raw, make_rows, message
+
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "examples" / "metro_traffic" / "job.yaml"
-NAN = np.nan
-HOURS = pd.date_range("2024-01-01", periods=10, freq="h")
-
-
-def make_job(folder: Path, **settings) -> Job:
-    """A job with targets y, checked x, series of at least 4 steps, and y plausible up to 100."""
-    validation = {"min_length": 4, "ranges": {"y": {"max": 100}}, **settings.pop("validation", {})}
-    return job_from_settings(
-        {
-            "name": "test",
-            "source": {"path": "none.csv"},
-            "columns": {"timestamp": "t", "target": ["y"], "checked": ["x"], "item_id": "i"},
-            "frequency": "h",
-            "horizon": 3,
-            "validation": validation,
-            **settings,
-        },
-        folder=folder,
-    )
-
-
-def make_rows(stamps, y, x=None, item="good") -> pd.DataFrame:
-    """Rows of one series."""
-    x = np.arange(len(stamps)) if x is None else x
-    columns = {"item_id": item, "timestamp": pd.to_datetime(list(stamps)), "y": y, "x": x}
-    return pd.DataFrame(columns).astype({"y": float, "x": float})
-
-
-def check(folder: Path, *parts: pd.DataFrame, as_of=HOURS[-1], **settings) -> ValidationResult:
-    """Validate a panel of the given series; rows stand in the source in that order."""
-    rows = pd.concat(parts, ignore_index=True)
-    rows.insert(2, SOURCE_ROW, np.arange(2, len(rows) + 2))
-    rows = rows.sort_values(["item_id", "timestamp"], kind="stable", ignore_index=True)
-    job = make_job(folder, **settings)
-    return validate_panel(job, write_panel(rows, folder / "panels", stage="raw"), as_of)
-
-
-def found(result: ValidationResult) -> dict:
-    """The failed checks as rule (and column) -> count."""
-    failed = [check for check in result.checks if not check.passed]
-    return {(c.rule, c.column) if c.column else c.rule: c.count for c in failed}
-
-
-def message(result: ValidationResult, rule: str) -> str:
-    """The message of the only check of a rule that failed."""
-    (text,) = [c.message for c in result.checks if c.rule == rule and not c.passed]
-    return text
 
 
 def test_sound_panel_passes(tmp_path):
@@ -294,3 +249,93 @@ def test_metro_counts_are_those_of_its_readme(tmp_path):
 def message_of(result: ValidationResult, rule: str, column: str) -> str:
     """The message of the check of a rule on a column."""
     return next(c.message for c in result.checks if (c.rule, c.column) == (rule, column))
+
+
+def test_severities_of_the_job_replace_those_of_the_checks(tmp_path):
+    """What is only told elsewhere can stop or leave a series out, and a check that is off is not run."""
+    gap, whole = make_rows(HOURS[[0, 1, 2, 3, 8, 9]], range(6), item="gap"), make_rows(HOURS, range(10))
+    parts = (gap, whole, make_rows(HOURS, range(10), item="other"))
+    result = check(tmp_path, *parts, validation={"severity": {"short_gaps": "warning", "complete": "off"}})
+    assert [(one.item_id, one.rule) for one in result.quarantined] == [("gap", "short_gaps")]
+    assert "complete" not in {one.rule for one in result.checks}
+    with pytest.raises(ValidationError, match=r"gap longer than the horizon \(3 steps\): 1 of 3 \(gap: y misses 4"):
+        check(tmp_path, *parts, validation={"severity": {"short_gaps": "critical"}})
+
+
+def test_contradicting_rows_can_stop_where_identical_ones_do_not(tmp_path):
+    """With repeats_agree critical, rows that say the same are dropped, and rows that contradict each other stop."""
+    severity = {"severity": {"repeats_agree": "critical"}}
+    same = make_rows([*HOURS, HOURS[0]], [*range(10), 0], [0] * 11)
+    assert check(tmp_path, same, validation=severity).passed
+    other = make_rows([*HOURS, HOURS[0]], [*range(10), 5], [0] * 11)
+    with pytest.raises(ValidationError, match=r"values of y that contradict .*: 1 of 11 \(5 in line 12\)"):
+        check(tmp_path, other, validation=severity)
+
+
+def test_too_many_in_quarantine_can_be_allowed(tmp_path):
+    """The share of series left out is a check like any other: its severity can be lowered."""
+    parts = (make_rows(HOURS, range(10)), SICK["observed_length"][0])
+    limits = {"max_quarantined": 0.1, "severity": {"quarantined_share": "warning"}}
+    result = check(tmp_path, *parts, validation=limits)
+    assert result.passed
+    assert found(result)["quarantined_share"] == 1
+
+
+def test_keys_are_always_critical(tmp_path):
+    """A job that wants to go on without time stamps is refused, with the setting's name."""
+    with pytest.raises(JobError, match=r"severity.timestamp_present is off, but .* take it out of the job file"):
+        check(tmp_path, make_rows(HOURS, range(10)), validation={"severity": {"timestamp_present": "off"}})
+
+
+def test_a_series_of_every_row_asks_for_the_right_column(tmp_path):
+    """Where series are far too short on average, the message asks whether the right column tells them apart."""
+    rows = make_rows(HOURS, range(10)).assign(item_id=[f"item {number}" for number in range(10)])
+    expected = (
+        r"series with fewer than 4 observed steps: 10 of 10; .*10 rows make 10 series: is columns.item_id \('i'\)"
+    )
+    with pytest.raises(ValidationError, match=expected):
+        check(tmp_path, rows)
+
+
+def test_far_too_many_series_are_refused_without_describing_each(tmp_path):
+    """More series than can be long enough stop before a record is made of every one of them."""
+    count = 100_001
+    rows = pd.DataFrame({"item_id": [f"{number:06}" for number in range(count)], "timestamp": HOURS[0]})
+    with pytest.raises(ValidationError, match=r"at least 75,001 of 100,001; .* is columns.item_id \('i'\)"):
+        check(tmp_path, rows.assign(y=1.0, x=2.0), validation={"ranges": {}})
+
+
+def test_messages_name_files_and_rows(tmp_path):
+    """With several files a message says which of them a row is from, and counts within it."""
+    parts = [
+        SourcePart(name="a.csv", unit="line", before=0),
+        SourcePart(name="b.parquet", unit="row", before=11),
+    ]
+    rows = make_rows([*HOURS, HOURS[0]], range(11))
+    result = validate_panel(make_job(tmp_path), make_raw(tmp_path, rows, parts=parts), HOURS[-1])
+    assert "1 of 11 (row 1 of b.parquet)" in message(result, "unique_timestamps")
+
+
+def test_messages_name_the_series_where_lines_hold_several(tmp_path):
+    """In a wide file the line alone is not enough: series and time stamp follow."""
+    source = {"path": "none.csv", "layout": "column_per_series", "series_columns": {"y": "{i}"}}
+    result = check(tmp_path, make_rows(HOURS, [*range(9), 999], item="east"), source=source)
+    assert "(999 in line 11: east at 2024-01-01 09:00)" in message(result, "in_range")
+
+
+def test_categorical_values_are_told_by_name(tmp_path):
+    """Where rows contradict each other in a categorical column, the message says names, not codes."""
+    columns = {"timestamp": "t", "target": ["y"], "item_id": "i", "past": ["x"], "categorical": ["x"]}
+    rows = make_rows([*HOURS, HOURS[0]], [*range(10), 0], [0] * 10 + [1])
+    job = make_job(tmp_path, columns=columns)
+    result = validate_panel(job, make_raw(tmp_path, rows, levels={"x": ["calm", "north"]}), HOURS[-1])
+    assert "(north in line 12)" in message(result, "repeats_agree")
+
+
+def test_infinite_values_can_be_told_only(tmp_path):
+    """An infinite value that does not stop counts as missing."""
+    rows = make_rows(HOURS, [np.inf, *range(9)])
+    validation = {"ranges": {}, "severity": {"finite": "info"}}
+    result = check(tmp_path, rows, validation=validation)
+    assert found(result) == {"finite": 1}
+    assert json.loads(Path(result.report_path).read_text())["series"][0]["observed"] == 9

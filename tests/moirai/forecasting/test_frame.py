@@ -121,7 +121,7 @@ def without_row(df, row):
         (lambda df: df.assign(target="many"), "'target' holds object values; a target is numeric"),
         (lambda df: df.assign(timestamp=df["timestamp"].astype(str)), "convert it with pandas.to_datetime"),
         (lambda df: df.assign(timestamp=df["timestamp"].dt.tz_localize("UTC")), "time zone UTC; convert it"),
-        (lambda df: df.assign(target=np.inf), "series 0: holds values that are infinite"),
+        (lambda df: df.assign(target=np.inf), "series 'a': holds values that are infinite"),
     ],
 )
 def test_frames_that_cannot_be_forecast(forecaster, change, says):

@@ -119,3 +119,24 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     """Weights that went wrong are never returned."""
     with pytest.raises((DataError, RuntimeError), match=r"learning_rate|non-finite"):
         finetune(module(), [seasonal()], settings(learning_rate=1e30, max_steps=5, validate_every=5))
+
+
+def test_a_known_covariate_that_drives_the_target_is_learnt():
+    """Random promotions of ten times the noise: with them the loss of held-out windows is less than half."""
+    rng = np.random.default_rng(0)
+    horizon, steps = 8, 400
+    promotions = rng.random((4, steps + horizon)) < 0.3
+    series = [10.0 * one[:steps] + rng.normal(0, 1, steps) for one in promotions]
+    known = [one[None, horizon:].astype(np.float32) for one in promotions]  # at every step the one of a horizon later
+    chosen = settings(max_steps=200, batch_size=16, validate_every=100)
+    without, beside = (finetune(module(), series, chosen, covariates=one) for one in (None, known))
+    assert beside.best_loss < 0.5 * without.best_loss
+
+
+def test_held_out_windows_see_covariates_up_to_their_origin():
+    """What stands at the origin and later is cut off."""
+    series, beside = np.arange(24.0), np.arange(100.0, 124.0)[None]
+    held = HeldOutWindows([series], context=16, horizon=8, windows=2, batch_size=10, covariates=[beside])
+    (batch,) = [held[index] for index in range(len(held))]
+    assert batch.inputs.past_feat_dynamic_real[:, -1, 0].tolist() == [107.0, 115.0]
+    assert torch.equal(batch.inputs.past_feat_dynamic_real[1], batch.inputs.past_target[1] + 100)

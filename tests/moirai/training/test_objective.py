@@ -123,3 +123,15 @@ def test_packing_weighs_variates_alike(tiny, make_sample, pack):
     samples = [make_sample(seed, tokens=4 + seed, variates=1) for seed in range(3)]
     alone = torch.stack([quantile_objective(tiny, one) for one in samples]).mean()
     torch.testing.assert_close(quantile_objective(tiny, pack(*samples, padding=3)), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_what_stands_behind_the_target_is_only_looked_at(tiny, sample):
+    """Covariates cost nothing themselves and change the loss of the target; without them nothing changes."""
+    alone = sample.select(torch.arange(6))
+    assert quantile_objective(tiny, alone, target_tokens=6) == quantile_objective(tiny, alone)
+    loss = quantile_objective(tiny, sample, target_tokens=6)
+    others = [quantile_objective(tiny, sample), quantile_objective(tiny, alone)]
+    assert all(not torch.isclose(loss, other) for other in others)
+    last = (sample.time_id == 5) & (sample.variate_id == 1)
+    moved = sample.replace(target=torch.where(last[..., None], sample.target + 2, sample.target))
+    torch.testing.assert_close(quantile_objective(tiny, moved, target_tokens=6), loss)

@@ -7,14 +7,14 @@ import torch
 from moirai.errors import DataError
 from moirai.forecasting.inputs import SeriesInput, stack_inputs
 from moirai.tokens import forecast_tokens
-from moirai.training.windows import WindowSampler, WindowShape, window_shape
+from moirai.training.windows import COVARIATE_CLIP, WindowSampler, WindowShape, window_shape
 
 SHAPE = WindowShape(patch_size=4, context_tokens=6, predicted_tokens=2)
 
 
-def sampler(series, *, batch_size=8, seed=0, shape=SHAPE):
+def sampler(series, *, batch_size=8, seed=0, shape=SHAPE, covariates=None):
     """A sampler of small windows."""
-    return WindowSampler(series, shape, batch_size=batch_size, seed=seed)
+    return WindowSampler(series, shape, batch_size=batch_size, seed=seed, covariates=covariates)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,43 @@ def test_series_without_a_window_are_refused_by_length():
     """The error says what is needed, what there is, and what to change."""
     with pytest.raises(DataError, match=r"no series has 8 steps .* \(longest: 7\).* fewer backtest"):
         sampler([np.ones(7), np.full(50, np.nan)[:7]])
+
+
+def test_covariates_are_laid_out_as_in_forecasting():
+    """Up to the first origin a row holds the tokens of a forecast from there: target first, then every covariate."""
+    rng = np.random.default_rng(0)
+    series, beside = rng.normal(size=9).astype(np.float32), rng.normal(size=(2, 9)).astype(np.float32)
+    series[2], beside[1, 3] = np.nan, np.nan
+    batch = sampler([series], covariates=[beside]).draw(np.random.default_rng(0))
+    row = (
+        batch.target[:, 7, -1].tolist().index(series[8])
+    )  # the window of the whole series; its last patch is predicted
+    seen = SeriesInput(target=series[None, :5], past_feat_dynamic_real=beside[:, :5])
+    expected = forecast_tokens(stack_inputs([seen], context=24, horizon=4, patch_size=4), horizon=4, patch_size=4)
+    mine, theirs = torch.tensor([5, 6, 13, 14, 21, 22]), torch.tensor([4, 5, 11, 12, 17, 18])
+    for field in ("sample_id", "time_id", "variate_id", "observed_mask", "target", "prediction_mask"):
+        assert torch.equal(getattr(batch, field)[row, mine], getattr(expected, field)[0, theirs])
+    assert batch.prediction_mask[row].nonzero()[:, 0].tolist() == [7, 15, 23]
+
+
+def test_covariates_leave_the_target_as_it_was():
+    """The same seed draws the same windows; the target's tokens are those of a training without covariates."""
+    series = [np.random.default_rng(1).normal(size=90), np.random.default_rng(2).normal(size=15)]
+    beside = [np.ones((2, len(one))) for one in series]
+    alone, both = next(iter(sampler(series))), next(iter(sampler(series, covariates=beside)))
+    index = torch.arange(SHAPE.tokens)
+    for field in ("target", "observed_mask", "sample_id", "time_id", "variate_id", "prediction_mask"):
+        assert torch.equal(getattr(both.select(index), field), getattr(alone, field))
+    assert both.target.shape[1] == 3 * SHAPE.tokens
+    assert both.variate_id[0].tolist() == [variate for variate in range(3) for _ in range(SHAPE.tokens)]
+
+
+def test_a_covariate_that_first_moves_in_the_predicted_part_is_held():
+    """Standardised by a context in which it stood still it would be huge; in the context nothing is changed."""
+    series, beside = np.arange(32.0), np.zeros((1, 32))
+    beside[0, 24:] = 1.0
+    batch = sampler([series], batch_size=64, covariates=[beside]).draw(np.random.default_rng(0))
+    own = batch.variate_id == 1
+    first_seen = batch.target[own & batch.prediction_mask].amax()
+    assert first_seen.item() == pytest.approx(COVARIATE_CLIP * 1e-5**0.5)
+    assert set(batch.target[own & ~batch.prediction_mask].flatten().tolist()) <= {0.0, 1.0}
