@@ -11,7 +11,7 @@ from flows.prepare import Prepared
 from flows.run import Run
 from tasks.backtest import BacktestResult
 from tasks.forecast import ForecastRef
-from tasks.mlflow_store import tracking_uri, without_password
+from tasks.mlflow_store import SQLITE, tracking_uri, without_password
 from tasks.model_reference import ModelRef
 from tasks.report import ReportInputs
 from tasks.tracking import Attempt
@@ -126,6 +126,8 @@ class Outcome:
             "mlflow": f"{_program('mlflow')} ui --backend-store-uri {tracking}",
             "pipeline": f"{_program('moirai')} pipeline {file}",
         }
+        if not tracking.startswith(SQLITE):  # a server shows its pages itself
+            del commands["mlflow"]
         return [command for name, command in commands.items() if name != self.run.flow][:NEXT_STEPS]
 
 

@@ -34,19 +34,10 @@ from tasks.covariates import model_encoding, panel_covariates
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import Moment, PanelRef, TargetSeries, read_panel, target_series
+from tasks.progress import progress
 from tasks.whole_files import whole_folder
 
-LEVELS = (
-    0.1,
-    0.2,
-    0.3,
-    0.4,
-    0.5,
-    0.6,
-    0.7,
-    0.8,
-    0.9,
-)  # of the weighted quantile loss, as in GIFT-Eval
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the weighted quantile loss, as in GIFT-Eval
 BASELINE_VERSION = "1"  # raise when a baseline's formula changes
 METRICS = ("mase", "wql", "nd", "coverage_80")
 
@@ -102,13 +93,16 @@ class Forecaster:
     quantiles: Callable[[Sequence[Window]], Float[np.ndarray, "window quantile step"]]
 
 
-def backtest_panel(job: Job, panel: PanelRef, models: Sequence[ModelRef]) -> BacktestResult:
+def backtest_panel(
+    job: Job, panel: PanelRef, models: Sequence[ModelRef], *, on_model: Callable[[int, int], None] | None = None
+) -> BacktestResult:
     """Score models and the job's baselines on the same windows.
 
     Args:
         job: horizon, season, context and the `backtest` block.
         panel: a clean panel.
         models: pinned; the same one twice counts once.
+        on_model: called after every model and baseline with the number done and of all.
     """
     windows, left_out = make_windows(job, target_series(read_panel(panel), job.columns.target))
     distinct = {(one.name, one.version): one for one in models}
@@ -119,7 +113,7 @@ def backtest_panel(job: Job, panel: PanelRef, models: Sequence[ModelRef]) -> Bac
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     folder = job.workspace_path / "backtests" / digest
     with whole_folder(folder, mark="summary.parquet") as made:
-        totals = _score_all(job, windows, forecasters, made)
+        totals = _score_all(job, windows, forecasters, made, on_model)
     return BacktestResult(
         folder=str(folder),
         config_hash=config_hash,
@@ -197,7 +191,13 @@ def _model(job: Job, panel: PanelRef, model: ModelRef) -> Forecaster:
     return Forecaster(model.name, model.version, quantiles)
 
 
-def _score_all(job: Job, windows: Sequence[Window], forecasters: Sequence[Forecaster], folder: Path) -> dict[str, Sums]:
+def _score_all(
+    job: Job,
+    windows: Sequence[Window],
+    forecasters: Sequence[Forecaster],
+    folder: Path,
+    on_model: Callable[[int, int], None] | None,
+) -> dict[str, Sums]:
     """Forecast and score with each forecaster in turn, writing as it goes; only one forecaster's forecasts are held."""
     actual = np.stack([one.series.values[one.seen : one.seen + job.horizon] for one in windows])
     scale = np.array([float(seasonal_error(one.history, job.season_length)) for one in windows])
@@ -215,13 +215,9 @@ def _score_all(job: Job, windows: Sequence[Window], forecasters: Sequence[Foreca
                 frame.insert(1, "model_version", forecaster.version)
                 tables.append(name, frame)
             made = totals[label].named()
-            logger.info(
-                "%s: MASE %.3f, WQL %.4f on %d windows",
-                label,
-                made["mase"],
-                made["wql"],
-                len(windows),
-            )
+            logger.info("%s: MASE %.3f, WQL %.4f on %d windows", label, made["mase"], made["wql"], len(windows))
+            if on_model is not None:
+                on_model(len(totals), len(forecasters))
     return totals
 
 
@@ -289,7 +285,8 @@ class _Tables:
         self._stack.close()
 
 
-@task(name="backtest", cache_policy=NO_CACHE)
+@task(name="backtest", task_run_name="backtest", cache_policy=NO_CACHE)
 def run_backtest(job: Job, panel: PanelRef, models: Sequence[ModelRef]) -> BacktestResult:
     """Score models and baselines on the same windows."""
-    return backtest_panel(job, panel, models)
+    with progress(job, "backtest") as report:
+        return backtest_panel(job, panel, models, on_model=report)

@@ -9,6 +9,7 @@ time stamp.
 
 import hashlib
 import logging
+from collections.abc import Callable
 
 import pandas as pd
 from prefect import task
@@ -19,6 +20,7 @@ from tasks.covariates import future_frame, model_encoding, named
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import Moment, PanelRef, read_panel, write_parquet
+from tasks.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +38,23 @@ class ForecastRef(BaseModel):
     model: ModelRef
 
 
-def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
+def forecast_panel(
+    job: Job, panel: PanelRef, model: ModelRef, *, on_batch: Callable[[int, int], None] | None = None
+) -> ForecastRef:
     """Forecast every target of every item, `horizon` steps from its last time stamp.
 
     Args:
         job: frequency, horizon, context, quantile levels.
         panel: a clean panel.
         model: what forecasts.
+        on_batch: called after every batch with the number of series done and of all.
     """
     from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
+
+    def told(done: int, total: int) -> None:
+        logger.info("forecast %d of %d series", done, total)
+        if on_batch is not None:
+            on_batch(done, total)
 
     encoding = model_encoding(job, model)
     forecaster = MoiraiForecast.from_pretrained(model.folder, prediction_length=job.horizon, context_length=job.context)
@@ -55,7 +65,7 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
         future=None if encoding is None else future_frame(panel, encoding),
         encoding=encoding,
         levels=job.quantiles,
-        on_batch=lambda done, total: logger.info("forecast %d of %d series", done, total),
+        on_batch=told,
     )
     forecasts["model_name"], forecasts["model_version"] = model.name, model.version
     return _write(job, panel, model, forecasts)
@@ -79,7 +89,8 @@ def _write(job: Job, panel: PanelRef, model: ModelRef, forecasts: pd.DataFrame) 
     )
 
 
-@task(name="forecast", cache_policy=NO_CACHE)
+@task(name="forecast", task_run_name="forecast with {model.name}", cache_policy=NO_CACHE)
 def make_forecasts(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
     """Forecast the end of the panel."""
-    return forecast_panel(job, panel, model)
+    with progress(job, "forecast") as report:
+        return forecast_panel(job, panel, model, on_batch=report)

@@ -133,6 +133,7 @@ def _is_worth_a_retry(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001 
 
 
 @task(
+    task_run_name="ingest",
     retries=len(RETRY_DELAYS),
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=_is_worth_a_retry,

@@ -151,6 +151,7 @@ def _find_version(job: Job, client: "MlflowClient", reference: str) -> "ModelVer
 
 
 @task(
+    task_run_name="resolve {reference}",
     retries=len(RETRY_DELAYS),
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_worth_a_retry,

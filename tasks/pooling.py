@@ -74,7 +74,7 @@ def segments(folder: str | Path, static: pd.DataFrame, models: Sequence[str]) ->
     """
     scores = read_backtest(folder, "scores", filters=[("metric", "in", SUMS)])
     scores = scores[scores["model_name"].isin(list(models))]
-    scored = static[static["item_id"].isin(scores["item_id"].unique())]
+    scored = static[static["item_id"].isin(scores["item_id"].unique())].reset_index(drop=True)
     return [_segments(scores, scored, str(column), models) for column in static.columns.drop("item_id")]
 
 
@@ -96,8 +96,11 @@ def segment_rows(found: Sequence[Segments]) -> list[dict[str, Any]]:
 
 
 def _segments(scores: pd.DataFrame, static: pd.DataFrame, column: str, models: Sequence[str]) -> Segments:
-    order = static[column].drop_duplicates().sort_values().tolist()  # missing comes last
-    names = [_segment_name(value) for value in order]
+    distinct = static[column].drop_duplicates()
+    numbers = pd.to_numeric(distinct, errors="coerce")
+    is_numeric = bool((numbers.notna() | distinct.isna()).all())  # sources tell numbers as text, too
+    order = (numbers if is_numeric else distinct).sort_values().index  # missing comes last
+    names = [_segment_name(value) for value in distinct.loc[order]]
     if not 1 < len(names) <= MOST_VALUES:
         return Segments(column, len(names), [])
     owner = pd.Series([_segment_name(value) for value in static[column]], index=static["item_id"])

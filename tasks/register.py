@@ -215,6 +215,7 @@ def _make_version(
 
 
 @task(
+    task_run_name="register",
     retries=len(RETRY_DELAYS),
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_worth_a_retry,
@@ -243,6 +244,7 @@ def register(
 
 
 @task(
+    task_run_name="promote version {candidate.version}",
     retries=len(RETRY_DELAYS),
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=is_worth_a_retry,

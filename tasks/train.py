@@ -13,13 +13,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +27,7 @@ from tasks.covariates import model_encoding, training_covariates
 from tasks.job import Job
 from tasks.model_reference import ModelRef
 from tasks.panel import PanelRef, TargetSeries, read_panel, target_series
+from tasks.progress import progress
 from tasks.whole_files import whole_folder
 
 if TYPE_CHECKING:
@@ -234,14 +233,8 @@ def _train(
     return trained
 
 
-@task(name="fine-tune", cache_policy=NO_CACHE)
+@task(name="fine-tune", task_run_name="fine-tune {base.name}", cache_policy=NO_CACHE)
 def train(job: Job, panel: PanelRef, base: ModelRef) -> TrainResult:
     """Fine-tune with a progress artifact."""
-    progress = cast("UUID", create_progress_artifact(0.0, key=f"{job.name}-fine-tuning-progress".replace("_", "-")))
-
-    def report(point: "CurvePoint", total: int) -> None:
-        update_progress_artifact(progress, progress=100 * point.step / total)
-
-    result = train_model(job, panel, base, on_step=report)
-    update_progress_artifact(progress, progress=100.0)
-    return result
+    with progress(job, "fine-tuning") as report:
+        return train_model(job, panel, base, on_step=lambda point, total: report(point.step, total))

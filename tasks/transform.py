@@ -111,7 +111,7 @@ def check_size(frame: pd.DataFrame, grid: Grid, job: Job) -> None:
         )
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="transform", cache_policy=NO_CACHE)
 def transform(job: Job, raw: PanelRef, quarantined: Sequence[str]) -> TransformResult:
     """Bring a raw panel onto the grid: see `transform_panel`."""
     return transform_panel(job, raw, quarantined)

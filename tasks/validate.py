@@ -138,7 +138,7 @@ def write_report(result: ValidationResult, profile: pd.DataFrame, job: Job, raw:
         made.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="validate", cache_policy=NO_CACHE)
 def validate(
     job: Job,
     raw: PanelRef,

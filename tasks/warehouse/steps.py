@@ -34,14 +34,14 @@ def forecasts_of(path: str, model_name: str | None, model_version: str | None) -
     return pd.read_parquet(path).assign(**{name: text for name, text in model.items() if text})
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="read known series", cache_policy=NO_CACHE)
 def known_items(job: Job, as_of: datetime | None = None) -> list[str]:
     """The series that earlier runs stored observations of, as known at `as_of`; none on the first run."""
     with open_warehouse(warehouse_url(job)) as warehouse:
         return warehouse.read_items(job.name, as_of=as_of)
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="store observations", cache_policy=NO_CACHE)
 def store_observations(job: Job, panel: PanelRef, known_at: datetime | None = None) -> int:
     """Append the values of a clean panel that are new or revised; returns how many.
 
@@ -56,7 +56,7 @@ def store_observations(job: Job, panel: PanelRef, known_at: datetime | None = No
     return count
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="store forecasts", cache_policy=NO_CACHE)
 def store_forecasts(
     job: Job,
     path: str,
@@ -74,7 +74,7 @@ def store_forecasts(
     return count
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="store scores", cache_policy=NO_CACHE)
 def store_scores(job: Job, path: str, *, config_hash: str, panel_digest: str, run_id: str) -> int:
     """Store the `scores.parquet` of a backtest."""
     frame = pd.read_parquet(path)
@@ -86,14 +86,14 @@ def store_scores(job: Job, path: str, *, config_hash: str, panel_digest: str, ru
     return count
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="store quarantine", cache_policy=NO_CACHE)
 def store_quarantine(job: Job, records: Sequence[Quarantine], *, as_of: datetime, panel_digest: str) -> int:
     """Store which series were left out, and why."""
     with open_warehouse(warehouse_url(job)) as warehouse:
         return warehouse.upsert_quarantine(job.name, records, as_of=as_of, panel_digest=panel_digest)
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="store run as {record.status}", cache_policy=NO_CACHE)
 def store_run(job: Job, record: RunRecord) -> None:
     """Store the record of a run, at its start and again at its end."""
     with open_warehouse(warehouse_url(job)) as warehouse:

@@ -48,9 +48,10 @@ def folder(scores, tmp_path):
     return tmp_path
 
 
-def test_segments_pool_the_series_of_a_value(folder):
+@pytest.mark.parametrize("sizes", [[10.0, 9.0, 1.0], ["10", "9", "1"]])
+def test_segments_pool_the_series_of_a_value(folder, sizes):
     """Numbers are sorted as numbers and written without a point; a series that was not scored makes no segment."""
-    static = pd.DataFrame({"item_id": ["a", "b", "c"], "size": [10.0, 9.0, 1.0]})
+    static = pd.DataFrame({"item_id": ["a", "b", "c"], "size": sizes})
     (found,) = segments(folder, static, ["m", "naive"])
     assert [row["value"] for row in found.rows] == ["9", "10"]
     nine, ten = found.rows
