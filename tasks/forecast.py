@@ -47,7 +47,9 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
     from moirai import MoiraiForecast  # noqa: PLC0415 - torch waits until needed
 
     encoding = model_encoding(job, model)
-    forecaster = MoiraiForecast.from_pretrained(model.folder, prediction_length=job.horizon, context_length=job.context)
+    forecaster = MoiraiForecast.from_pretrained(
+        model.folder, prediction_length=job.horizon, context_length=job.context, **job.inference.model_dump()
+    )
     forecasts = forecaster.predict_frame(
         named(read_panel(panel), panel),
         freq=job.frequency,
@@ -62,7 +64,7 @@ def forecast_panel(job: Job, panel: PanelRef, model: ModelRef) -> ForecastRef:
 
 
 def _write(job: Job, panel: PanelRef, model: ModelRef, forecasts: pd.DataFrame) -> ForecastRef:
-    settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns")
+    settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns", "inference")
     parts = f"{panel.digest}\n{model.name}\n{model.version}\n{settings}"
     if model.encoding is not None:
         parts += f"\n{model.encoding.fingerprint}"
