@@ -29,7 +29,7 @@ from moirai.errors import DataError
 from moirai.evaluation.baselines import season_of, seasonal_naive
 from moirai.evaluation.metrics import Sums, score, seasonal_error
 from moirai.evaluation.windows import origins
-from moirai.forecasting.levels import at_levels, check_levels, mean_of_quantiles, quantile_name
+from moirai.forecasting.levels import mean_of_quantiles, quantile_name
 from tasks.covariates import model_encoding, panel_covariates
 from tasks.job import Job
 from tasks.model_reference import ModelRef
@@ -107,7 +107,7 @@ def backtest_panel(
     windows, left_out = make_windows(job, target_series(read_panel(panel), job.columns.target))
     distinct = {(one.name, one.version): one for one in models}
     forecasters = [*(_model(job, panel, one) for one in distinct.values()), *baselines(job)]
-    config_hash = job.config_hash("columns", "frequency", "horizon", "season", "context", "backtest")
+    config_hash = job.config_hash("columns", "frequency", "horizon", "season", "context", "backtest", "inference")
     parts = [panel.digest, config_hash, *(f"{one.name} {one.version}" for one in forecasters)]
     parts += [one.encoding.fingerprint for one in distinct.values() if one.encoding is not None]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -181,12 +181,10 @@ def _model(job: Job, panel: PanelRef, model: ModelRef) -> Forecaster:
 
     def quantiles(windows: Sequence[Window]) -> np.ndarray:
         forecaster = MoiraiForecast.from_pretrained(
-            model.folder, prediction_length=job.horizon, context_length=job.context
+            model.folder, prediction_length=job.horizon, context_length=job.context, **job.inference.model_dump()
         )
-        trained = forecaster.quantile_levels
-        check_levels(trained, LEVELS)  # before the work
-        made = np.sort(forecaster.predict_inputs(seen_by_model(windows), whole_patches=True)[..., 0], axis=1)
-        return at_levels(made, trained, LEVELS).astype(np.float64)
+        made = forecaster.predict_inputs(seen_by_model(windows), levels=LEVELS, freq=job.frequency, whole_patches=True)
+        return np.sort(made[..., 0], axis=1).astype(np.float64)
 
     return Forecaster(model.name, model.version, quantiles)
 

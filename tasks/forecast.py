@@ -57,7 +57,9 @@ def forecast_panel(
             on_batch(done, total)
 
     encoding = model_encoding(job, model)
-    forecaster = MoiraiForecast.from_pretrained(model.folder, prediction_length=job.horizon, context_length=job.context)
+    forecaster = MoiraiForecast.from_pretrained(
+        model.folder, prediction_length=job.horizon, context_length=job.context, **job.inference.model_dump()
+    )
     forecasts = forecaster.predict_frame(
         named(read_panel(panel), panel),
         freq=job.frequency,
@@ -72,7 +74,7 @@ def forecast_panel(
 
 
 def _write(job: Job, panel: PanelRef, model: ModelRef, forecasts: pd.DataFrame) -> ForecastRef:
-    settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns")
+    settings = job.config_hash("frequency", "horizon", "context", "quantiles", "columns", "inference")
     parts = f"{panel.digest}\n{model.name}\n{model.version}\n{settings}"
     if model.encoding is not None:
         parts += f"\n{model.encoding.fingerprint}"

@@ -1,19 +1,27 @@
-"""`MoiraiForecast`: load a model, forecast arrays, frames or GluonTS data sets."""
+"""`MoiraiForecast`: load a model of any family, forecast arrays, frames or GluonTS data sets."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from moirai.errors import ConfigError, DataError
-from moirai.forecasting.decoding import decode_quantiles, passes
-from moirai.forecasting.inputs import SeriesInput, stack_inputs
-from moirai.forecasting.levels import at_levels, check_levels
-from moirai.models.moirai2 import Moirai2Module
+from moirai.errors import ConfigError
+from moirai.forecasting.batching import (
+    Batching,
+    Precision,
+    Progress,
+    fast_precision,
+    forecast_quantiles,
+    forecast_samples,
+)
+from moirai.forecasting.families import DEFAULT_LEVELS, Choices, Decoding, PatchSize, View, family_of
+from moirai.forecasting.inputs import SeriesInput
+from moirai.forecasting.levels import check_levels
+from moirai.models.pretrained import PretrainedModule
 from moirai.tokens import ForecastInputs
 
 if TYPE_CHECKING:
@@ -22,129 +30,144 @@ if TYPE_CHECKING:
     from moirai.forecasting.covariates import CovariateEncoding
     from moirai.forecasting.gluonts import MoiraiPredictor
 
-Precision = Literal["fp32", "bf16"]
 DEFAULT_CONTEXT = 2048  # steps
 
 
 class MoiraiForecast:
-    """Probabilistic forecasts of a pretrained model.
+    """Probabilistic forecasts of a pretrained model: Moirai 1.x, Moirai-MoE or Moirai 2.0.
+
+    Deterministic: quantiles and means of Moirai 1.x come from inverting its distribution function, Moirai 2.0 has
+    quantiles only, and the sample paths that Moirai-MoE needs beyond its first patch are seeded.
 
     Args:
         module: the network.
-        prediction_length: steps to forecast when a call names none; None: as many as one forward
-            pass gives.
+        prediction_length: steps to forecast when a call names none; None: as many as one forward pass gives
+            (Moirai 2.0), otherwise 64.
         context_length: latest steps of a series that the model sees.
-        batch_size: series per forward pass; roll-outs beyond one pass take fewer, as each has a
-            copy per quantile.
+        batch_size: rows per forward pass; of what needs several rows per series (roll-outs, sample paths, covariates)
+            fewer series share one.
         device: `cpu`, `cuda`, …; `auto` takes a GPU where there is one.
-        precision: `fp32`, or `bf16` for matrix products in bfloat16 (faster where the processor has
-            them).
+        precision: `fp32`; `bf16` for matrix products in bfloat16; `auto`: bf16 where the processor is made for it.
+        patch_size: of Moirai 1.x and Moirai-MoE: one of the model's, `frequency` (needs `freq`), or, for Moirai 1.x,
+            `auto`: per series the one by which its last steps were likeliest. None: `auto`, and 16 for Moirai-MoE.
+        decoding: beyond one pass `exact` recomputes location and scale with what was forecast, as published; `cached`
+            keeps them and all keys and values, which is many times faster and changes the numbers a little.
+        num_samples: sample paths of Moirai-MoE beyond its first patch.
+        seed: of everything drawn.
+
+    Raises:
+        ConfigError: a choice does not fit, or does not fit the family.
     """
 
     def __init__(
         self,
-        module: Moirai2Module,
+        module: PretrainedModule,
         *,
         prediction_length: int | None = None,
         context_length: int = DEFAULT_CONTEXT,
         batch_size: int = 64,
         device: str = "auto",
         precision: Precision = "fp32",
+        patch_size: PatchSize | None = None,
+        decoding: Decoding = "exact",
+        num_samples: int = 100,
+        seed: int = 0,
     ) -> None:
-        config = module.config
-        one_pass = config.patch_size * config.num_predict_token
-        self.prediction_length = one_pass if prediction_length is None else prediction_length
+        choices = Choices(patch_size=patch_size, decoding=decoding, num_samples=num_samples, seed=seed)
+        self.family = family_of(module, choices)
+        self.prediction_length = self.family.default_horizon if prediction_length is None else prediction_length
         self.context_length = context_length
         self.batch_size = batch_size
         for name in ("prediction_length", "context_length", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if precision not in ("fp32", "bf16"):
-            raise ConfigError(f"precision must be fp32 or bf16, not {precision!r}")
-        self.precision: Precision = precision
+        if precision not in ("fp32", "bf16", "auto"):
+            raise ConfigError(f"precision must be fp32, bf16 or auto, not {precision!r}")
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.device = torch.device(chosen)
+        self.precision: Precision = fast_precision(self.device) if precision == "auto" else precision
         self.module = module.to(self.device).eval()
 
     @classmethod
-    def from_pretrained(
-        cls,
-        reference: str | Path,
-        *,
-        prediction_length: int | None = None,
-        context_length: int = DEFAULT_CONTEXT,
-        batch_size: int = 64,
-        device: str = "auto",
-        precision: Precision = "fp32",
-    ) -> "MoiraiForecast":
+    def from_pretrained(cls, reference: str | Path, **options: Any) -> "MoiraiForecast":
         """Load a model: `starter`, a folder, or a hub id with an optional `@revision`.
 
+        Args:
+            reference: what to load.
+            options: as of the class: prediction_length, context_length, batch_size, …
+
         Raises:
-            CheckpointError: nothing is there, it is damaged, or it is of another architecture.
+            CheckpointError: nothing is there, or it is damaged.
+            ConfigError: a choice does not fit the family.
         """
-        return cls(
-            Moirai2Module.from_pretrained(reference),
-            prediction_length=prediction_length,
-            context_length=context_length,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-        )
+        from moirai.hub import load_module, resolve  # noqa: PLC0415 - hub imports the models
+
+        return cls(load_module(resolve(reference)), **options)
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:
-        """Levels that the model was trained on."""
-        return self.module.config.quantile_levels
+        """Levels of a forecast that asks for none: the trained ones, otherwise 0.1, 0.2, … 0.9."""
+        return self.family.trained_levels or DEFAULT_LEVELS
+
+    def check_levels(self, levels: Sequence[float], *, interpolate: bool = False) -> None:
+        """Refuse levels that the model cannot give: untrained ones of Moirai 2.0, or outside (0, 1). `ConfigError`."""
+        if self.family.trained_levels is not None:
+            check_levels(self.family.trained_levels, levels, interpolate=interpolate)
+        elif wrong := [level for level in levels if not 0 < level < 1]:
+            raise ConfigError(f"quantile {wrong[0]:g} is no level; levels lie inside (0, 1)")
 
     def predict_tensors(
-        self, inputs: ForecastInputs, *, horizon: int | None = None
+        self, inputs: ForecastInputs, *, horizon: int | None = None, freq: str | None = None
     ) -> Float[torch.Tensor, "batch quantile horizon target"]:
-        """Quantiles at the trained levels for inputs without missing values; they may cross."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return decode_quantiles(self.module, inputs.to(self.device), horizon=self._horizon(horizon))
+        """Quantiles at `quantile_levels` for inputs without missing values; those of Moirai 2.0 may cross."""
+        with self._batching().autocast():
+            return self.family.predict(
+                inputs.to(self.device), self._view(horizon, freq), self.quantile_levels
+            ).quantiles
 
     def predict_inputs(
         self,
         series: Sequence[SeriesInput],
         *,
         horizon: int | None = None,
+        levels: Sequence[float] | None = None,
+        freq: str | None = None,
         whole_patches: bool = False,
-        on_batch: Callable[[int, int], None] | None = None,
+        with_mean: bool = False,
+        on_batch: Progress | None = None,
     ) -> Float[np.ndarray, "series quantile horizon target"]:
-        """Quantiles at the trained levels, for series with the same targets and features.
-
-        Series may have any lengths. Those of similar length share a batch, so that short ones do
-        not pay for the padding of long ones.
+        """Quantiles for series with the same targets and features; those of Moirai 2.0 may cross.
 
         Args:
-            series: at least one.
+            series: at least one, of any lengths.
             horizon: steps to forecast; None: `prediction_length`.
+            levels: quantile levels; None: `quantile_levels`.
+            freq: distance of two time stamps, for `patch_size="frequency"`.
             whole_patches: start every batch at the edge of a patch, as fine-tuning does. Otherwise, as in the published
                 models, features of a series that is shorter than others of its batch may begin with a patch of padding
                 that counts as seen.
+            with_mean: append the mean behind the quantiles, for families that have one.
             on_batch: called after every batch with the series done and the series in all.
 
         Raises:
+            ConfigError: a level the model cannot give.
             DataError: there is no series, one is empty, or its features have the wrong length.
         """
-        horizon = self._horizon(horizon)
-        if not series:
-            raise DataError("there is no series to forecast")
-        lengths = [min(one.target.shape[1], self.context_length) for one in series]
-        order = np.argsort(lengths, kind="stable")[::-1]
-        copies = 1 if passes(self.module, horizon) == 1 else len(self.quantile_levels)
-        size = max(1, self.batch_size // (copies * (1 + series[0].features)))
-        patch_size = self.module.config.patch_size if whole_patches else 1
-        shape = (len(series), len(self.quantile_levels), horizon, len(series[0].target))
-        result = np.empty(shape, np.float32)
-        for start in range(0, len(series), size):
-            chosen = order[start : start + size]
-            some = [series[index] for index in chosen]
-            inputs = stack_inputs(some, context=lengths[chosen[0]], horizon=horizon, patch_size=patch_size)
-            result[chosen] = self.predict_tensors(inputs, horizon=horizon).cpu().numpy()
-            if on_batch is not None:
-                on_batch(min(start + size, len(series)), len(series))
-        return result
+        batching = self._batching(whole_patches=whole_patches, on_batch=on_batch)
+        asked = self.quantile_levels if levels is None else levels
+        self.check_levels(asked)  # before the work
+        quantiles, means = forecast_quantiles(batching, series, self._view(horizon, freq), asked)
+        return np.concatenate([quantiles, means[:, None]], axis=1) if with_mean and means is not None else quantiles
+
+    def sample_inputs(
+        self, series: Sequence[SeriesInput], *, samples: int, horizon: int | None = None, freq: str | None = None
+    ) -> Float[np.ndarray, "series sample horizon target"]:
+        """`samples` paths per series, the same for the same seed, series and batch size; else as `predict_inputs`.
+
+        Raises:
+            ConfigError: Moirai 2.0 has no sample paths.
+        """
+        return forecast_samples(self._batching(), series, self._view(horizon, freq), samples)
 
     def predict_arrays(
         self,
@@ -153,26 +176,24 @@ class MoiraiForecast:
         horizon: int | None = None,
         levels: Sequence[float] | None = None,
         interpolate: bool = False,
-        on_batch: Callable[[int, int], None] | None = None,
+        freq: str | None = None,
+        on_batch: Progress | None = None,
     ) -> Float[np.ndarray, "series quantile horizon"]:
-        """Quantiles of univariate series; NaN marks missing values.
+        """Quantiles of univariate series up to their origins, NaN where a value is missing; else as `predict_inputs`.
 
         Args:
-            series: values up to each forecast origin, of any lengths.
+            series: values of any lengths.
             horizon: steps to forecast; None: `prediction_length`.
-            levels: quantile levels; None: the trained ones.
+            levels: quantile levels; None: `quantile_levels`.
             interpolate: whether levels between trained ones may be interpolated.
-            on_batch: called after every batch with the series done and the series in all.
-
-        Raises:
-            ConfigError: a level the model cannot give.
-            DataError: a series is empty.
+            freq: as of `predict_inputs`.
+            on_batch: as of `predict_inputs`.
         """
-        asked = self.quantile_levels if levels is None else levels
-        check_levels(self.quantile_levels, asked, interpolate=interpolate)  # before the work
         inputs = [SeriesInput(target=one[None], name=f"series {index}") for index, one in enumerate(series)]
-        quantiles = self.predict_inputs(inputs, horizon=horizon, on_batch=on_batch)[..., 0]
-        return at_levels(quantiles, self.quantile_levels, asked, interpolate=interpolate)
+        batching, view = self._batching(on_batch=on_batch), self._view(horizon, freq)
+        asked = self.quantile_levels if levels is None else levels
+        self.check_levels(asked, interpolate=interpolate)  # before the work
+        return forecast_quantiles(batching, inputs, view, asked, interpolate=interpolate)[0][..., 0]
 
     def predict_frame(
         self,
@@ -187,11 +208,12 @@ class MoiraiForecast:
         horizon: int | None = None,
         levels: Sequence[float] | None = None,
         interpolate: bool = False,
-        on_batch: Callable[[int, int], None] | None = None,
+        on_batch: Progress | None = None,
     ) -> "pd.DataFrame":
         """Forecast a long frame.
 
-        Covariates help a model that was fine-tuned with them; one that never saw any forecasts worse with them.
+        Covariates help a model that was trained with them: Moirai 1.x and Moirai-MoE were, Moirai 2.0 after
+        fine-tuning; one that never saw any forecasts worse with them.
 
         Args:
             df: columns item_id, timestamp, the targets and the covariates, on a regular grid, NaN where a value is
@@ -201,59 +223,74 @@ class MoiraiForecast:
             known: names of numeric covariates that are known for the horizon.
             past: names of numeric covariates that are known up to the origin.
             future: item_id, timestamp and the known covariates for the horizon behind each series' last row.
-            encoding: the covariates that the model was trained with, categorical ones included
+            encoding: the covariates that the model was fine-tuned with, categorical ones included
                 (`CovariateEncoding.read(folder)`); instead of `known` and `past`.
             horizon: steps to forecast; None: `prediction_length`.
-            levels: quantile levels; None: the trained ones.
+            levels: quantile levels; None: `quantile_levels`.
             interpolate: whether levels between trained ones may be interpolated.
             on_batch: called after every batch with the series done and the series in all.
 
         Returns:
             item_id, target_name, origin, timestamp, mean and a column per level (`q10`, …), sorted within a row, target
-            by target. The mean is the integral of the trained quantiles with flat tails.
+            by target. The mean is that of the distribution; where there is none (Moirai 2.0) or it is infinite, the
+            integral of the quantiles with flat tails.
 
         Raises:
             DataError: columns are absent, time stamps are not on the grid, or a known covariate lacks a value of the
                 horizon.
             ConfigError: a level the model cannot give, or a horizon beyond what it sees of known covariates.
         """
-        from moirai.forecasting.covariates import CovariateEncoding  # noqa: PLC0415 - pandas waits until needed
-        from moirai.forecasting.frame import covariate_arrays, forecast_frame, split_frame  # noqa: PLC0415 - see above
+        from moirai.forecasting.frame import forecast_frame  # noqa: PLC0415 - pandas waits until needed
+        from moirai.forecasting.frame_inputs import frame_inputs  # noqa: PLC0415 - see above
 
         asked = self.quantile_levels if levels is None else levels
-        check_levels(self.quantile_levels, asked, interpolate=interpolate)  # before the work
+        self.check_levels(asked, interpolate=interpolate)  # before the work
         targets = [target] if isinstance(target, str) else list(target)
-        steps = self._horizon(horizon)
-        if encoding is None and (known or past):
-            encoding = CovariateEncoding(known=tuple(known), past=tuple(past), lead=steps)
-        elif known or past:
-            raise ConfigError("give the covariates as `encoding`, or as `known` and `past`, not both")
-        if encoding is not None and encoding.known and steps > encoding.lead:
-            raise ConfigError(
-                f"the model sees known covariates {encoding.lead} steps ahead; a horizon of {steps} is too long for it"
-            )
-        series = split_frame(df, freq=freq, targets=targets, covariates=encoding.columns if encoding else ())
-        seen = covariate_arrays(series, encoding, future, freq=freq) if encoding else [None] * len(series.item_ids)
-        inputs = [
-            SeriesInput(target=values[None], past_feat_dynamic_real=covariates, name=f"series {item!r}")
-            for name in targets
-            for item, values, covariates in zip(series.item_ids, series.values(name), seen, strict=True)
-        ]
-        quantiles = self.predict_inputs(inputs, horizon=steps, whole_patches=True, on_batch=on_batch)[..., 0]
+        view = self._view(horizon, freq)
+        series, inputs = frame_inputs(
+            df,
+            freq=freq,
+            targets=targets,
+            known=known,
+            past=past,
+            future=future,
+            encoding=encoding,
+            horizon=view.horizon,
+            is_moved=self.family.trained_levels is not None,
+        )
+        made = self.family.trained_levels or tuple(sorted(asked))
+        batching = self._batching(whole_patches=True, on_batch=on_batch)
+        quantiles, means = forecast_quantiles(batching, inputs, view, made)
         return forecast_frame(
-            series, quantiles, trained=self.quantile_levels, levels=asked, freq=freq, target_names=targets
+            series,
+            quantiles[..., 0],
+            means=None if means is None else means[..., 0],
+            trained=made,
+            levels=asked,
+            freq=freq,
+            target_names=targets,
         )
 
-    def create_predictor(self, batch_size: int | None = None) -> "MoiraiPredictor":
-        """A GluonTS predictor: its data sets in, its quantile forecasts out."""
+    def create_predictor(self, batch_size: int | None = None, *, samples: int | None = None) -> "MoiraiPredictor":
+        """A GluonTS predictor: its data sets in, its quantile forecasts out, or sample forecasts where asked for."""
         from moirai.forecasting.gluonts import MoiraiPredictor  # noqa: PLC0415 - GluonTS is optional here
 
         forecast = copy.copy(self)
         if batch_size is not None:
             forecast.batch_size = batch_size
-        return MoiraiPredictor(forecast)
+        return MoiraiPredictor(forecast, samples=samples)
 
-    def _horizon(self, horizon: int | None) -> int:
+    def _batching(self, *, whole_patches: bool = False, on_batch: Progress | None = None) -> Batching:
+        return Batching(
+            family=self.family,
+            device=self.device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            whole_patches=whole_patches,
+            on_batch=on_batch,
+        )
+
+    def _view(self, horizon: int | None, freq: str | None) -> View:
         if horizon is not None and horizon < 1:
             raise ConfigError(f"horizon must be at least 1, not {horizon}")
-        return horizon or self.prediction_length
+        return View(self.context_length, horizon or self.prediction_length, freq)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from moirai.errors import DataError
 from moirai.evaluation.seasonality import to_offset
-from moirai.forecasting.covariates import CovariateEncoding, arrange, check_future, future_stamps, future_values
+from moirai.forecasting.covariates import future_stamps
 from moirai.forecasting.levels import at_levels, mean_of_quantiles, quantile_name
 
 
@@ -83,33 +83,6 @@ def split_horizon(df: pd.DataFrame, target: str = "target") -> tuple[pd.DataFram
     return df[~is_behind], df[is_behind]
 
 
-def covariate_arrays(
-    series: LongSeries, encoding: CovariateEncoding, future: pd.DataFrame | None, *, freq: str
-) -> list[Float[np.ndarray, "variate _time"]]:
-    """What a model sees of the covariates of every series; known ones must be there for the whole lead.
-
-    Args:
-        series: with the encoding's columns.
-        encoding: what the columns become.
-        future: item_id, timestamp and the known columns behind each series.
-        freq: distance of two time stamps.
-
-    Raises:
-        DataError: a known covariate lacks a value for the horizon, or a column holds something else than expected.
-    """
-    ahead: dict[str, pd.Series] = {}
-    if encoding.known:
-        if future is None:
-            raise DataError(
-                f"known covariates ({', '.join(encoding.known)}) need their values for the horizon: give `future`, a "
-                f"frame with item_id, timestamp and these columns for the {encoding.lead} steps behind each series"
-            )
-        ends = {"item_ids": series.item_ids, "last_timestamps": series.last_timestamps, "freq": freq}
-        ahead = future_values(future, encoding, **ends)
-        check_future(ahead, lead=encoding.lead, **ends)
-    return arrange(encoding, series.rows, series.starts, ahead)
-
-
 def _check_grid(items: np.ndarray, times: pd.DatetimeIndex, starts: np.ndarray, freq: str) -> None:
     """Every time stamp is one step after the one before it in its series, and the first one is on the grid."""
     offset = to_offset(freq)
@@ -135,6 +108,7 @@ def forecast_frame(
     series: LongSeries,
     quantiles: Float[np.ndarray, "series quantile step"],
     *,
+    means: Float[np.ndarray, "series step"] | None = None,
     trained: Sequence[float],
     levels: Sequence[float],
     freq: str,
@@ -145,7 +119,8 @@ def forecast_frame(
     Args:
         series: what was forecast.
         quantiles: of all series, target by target, at the trained levels; they may cross.
-        trained: rising levels of the model.
+        means: of the distributions; None: there are quantiles only.
+        trained: rising levels of the quantiles.
         levels: levels wanted, each a trained one or between two of them.
         freq: distance of two time stamps.
         target_names: names of the targets.
@@ -156,12 +131,15 @@ def forecast_frame(
     horizon, items, targets = quantiles.shape[2], len(series.item_ids), len(target_names)
     future = future_stamps(series.last_timestamps, freq, horizon)
     ordered = np.sort(quantiles, axis=1)
+    mean = mean_of_quantiles(ordered, trained)
+    if means is not None:  # that of a heavy tail may be infinite
+        mean = np.where(np.isfinite(means), means, mean)
     columns = {
         "item_id": np.tile(np.repeat(np.asarray(series.item_ids, dtype=object), horizon), targets),
         "target_name": np.repeat(np.asarray(target_names, dtype=object), items * horizon),
         "origin": np.tile(np.repeat(series.last_timestamps.to_numpy(), horizon), targets),
         "timestamp": np.tile(future.ravel(), targets),
-        "mean": mean_of_quantiles(ordered, trained).ravel(),
+        "mean": mean.ravel(),
     }
     chosen = at_levels(ordered, trained, levels, interpolate=True)
     for index, level in enumerate(levels):

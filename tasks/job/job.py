@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from tasks.errors import JobError
 from tasks.job.checking import Transform, Validation
 from tasks.job.columns import Columns
-from tasks.job.modelling import Backtest, Finetune
+from tasks.job.modelling import Backtest, Finetune, Inference
 from tasks.job.problems import explain
 from tasks.job.setting import Level, Positive, Setting
 from tasks.job.source import Source
@@ -48,6 +48,7 @@ class Job(Setting):
     )
     validation: Validation = Validation()
     transform: Transform = Transform()
+    inference: Inference = Inference()
     backtest: Backtest = Backtest()
     finetune: Finetune = Finetune()
     warehouse: str = Field("duckdb:///warehouse.duckdb", description="URL of the warehouse")

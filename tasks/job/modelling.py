@@ -8,6 +8,26 @@ from pydantic import Field, field_validator
 from tasks.job.setting import Positive, Setting
 
 
+class Inference(Setting):
+    """How every model of the job forecasts."""
+
+    patch_size: Literal["frequency"] | None = Field(
+        None,
+        description="patches of Moirai 1.x and Moirai-MoE: frequency takes the size that suits `frequency`; null: "
+        "Moirai 1.x chooses per series by its last horizon, Moirai-MoE takes 16",
+    )
+    decoding: Literal["exact", "cached"] = Field(
+        "exact",
+        description="horizons beyond one pass of Moirai 2.0 or one patch of Moirai-MoE: exact, as published; cached is "
+        "many times faster and changes the numbers a little",
+    )
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        "fp32", description="arithmetic of matrix products; auto: bf16 where the processor is made for it"
+    )
+    num_samples: Positive = Field(100, description="sample paths of Moirai-MoE beyond its first patch")
+    seed: int = Field(0, ge=0, description="seed of these paths")
+
+
 class Backtest(Setting):
     """Rolling-origin evaluation on the end of every series."""
 

@@ -10,6 +10,7 @@ import pytest
 from moirai import MoiraiForecast
 from moirai.errors import DataError
 from tasks.backtest import LEVELS, backtest_panel, make_windows
+from tasks.forecast import forecast_panel
 from tasks.panel import target_series, write_panel
 
 
@@ -31,6 +32,26 @@ def test_models_and_baselines_share_the_windows(tested):
     counts = table(tested, "forecasts").groupby(["model_name", "item_id", "window_origin"]).size()
     assert len(counts) == 3 * 6
     assert (counts == 6).all()
+
+
+def test_models_of_all_families_share_the_windows(small_job, clean_panel, tiny_model):
+    """Moirai 1.x, Moirai-MoE and Moirai 2.0 stand in one table with the baselines, and forecast the end as well."""
+    parity = Path(__file__).parents[1] / "parity"
+    others = [
+        tiny_model.model_copy(
+            update={"name": name, "reference": name, "digest": name, "folder": parity / name / "checkpoint"}
+        )
+        for name in ("moirai", "moirai_moe")
+    ]
+    job = small_job(inference={"patch_size": "frequency", "num_samples": 20})
+    tested = backtest_panel(job, clean_panel, [tiny_model, *others])
+    assert list(tested.scores) == ["tiny", "moirai", "moirai_moe", "naive", "seasonal_naive:24"]
+    assert all(np.isfinite(found["wql"]) for found in tested.scores.values())
+    counts = table(tested, "forecasts").groupby("model_name").size()
+    assert set(counts) == {36}
+    made = pd.read_parquet(forecast_panel(job, clean_panel, others[0]).path)
+    assert made.groupby("item_id").size().tolist() == [6, 6]
+    assert np.isfinite(made[["mean", "q10", "q90"]].to_numpy()).all()
 
 
 def test_a_window_sees_only_what_was_before_its_origin(clean_frame, tested, tiny_model):
