@@ -111,6 +111,14 @@ def pipeline(job_file: JobFile, as_of: AsOf = None, as_json: Json = False, verbo
     _run(run, job_file, as_json=as_json, verbose=verbose)
 
 
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models known by name: size, licence, and whether they lie on this machine."""
+    from flows.models import list_models  # noqa: PLC0415 - torch waits until needed
+
+    list_models(as_json=as_json)
+
+
 def _run(run: "Callable[[], Summary]", job_file: Path, *, as_json: bool, verbose: bool) -> None:
     """Run a flow with progress on stderr and its outcome on stdout."""
     from flows.console import progress_on_terminal, show  # noqa: PLC0415 - see above

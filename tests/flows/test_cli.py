@@ -10,11 +10,11 @@ from flows.cli import app, main
 from tasks.job import load_job
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-COMMANDS = ["init", "ingest", "finetune", "backtest", "forecast", "pipeline"]
+COMMANDS = ["init", "ingest", "finetune", "backtest", "forecast", "pipeline", "models"]
 
 
 def test_every_flow_has_its_command():
-    """The commands are those of the flows, and `init`."""
+    """The commands are those of the flows, `init` and `models`."""
     assert [one.name or one.callback.__name__ for one in app.registered_commands] == COMMANDS
 
 
@@ -31,7 +31,7 @@ def test_help_imports_nothing_heavy():
     assert all(command in done.stdout for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS[1:])
+@pytest.mark.parametrize("command", COMMANDS[1:-1])
 def test_a_missing_job_file_is_one_line_and_exit_code_1(command, tmp_path, capsys):
     """The error names the file and the mend; nothing is made."""
     with pytest.raises(SystemExit) as ended:
@@ -78,6 +78,26 @@ def test_init_writes_a_job_that_loads_and_forecasts(job_file, tmp_path, capsys):
     assert (job.columns.timestamp, job.columns.item_id, job.frequency, job.season) == ("hour", "shop", "h", 24)
     main_returns(["forecast", str(made), "--json"])
     assert json.loads(capsys.readouterr().out)["rows"]["forecasts"] == 2 * job.horizon
+
+
+def test_models_are_listed_with_size_licence_and_place(capsys):
+    """The bundled one is there; published ones say what they weigh and that they are not for commercial use."""
+    main_returns(["models", "--json"])
+    listed = {one["reference"]: one for one in json.loads(capsys.readouterr().out)}
+    assert listed["starter"]["licence"] == "Apache-2.0"
+    assert listed["starter"]["parameters"] == 1_933_400
+    assert listed["Salesforce/moirai-2.0-R-small"] | {"folder": None} == {
+        "reference": "Salesforce/moirai-2.0-R-small",
+        "family": "Moirai 2.0",
+        "parameters": 11_387_208,
+        "megabytes": 45.5,
+        "licence": "CC-BY-NC-4.0",
+        "folder": None,
+    }
+    main_returns(["models"])
+    shown = capsys.readouterr().out
+    assert "not for commercial use" in shown
+    assert "935.1 M" in shown
 
 
 def test_init_does_not_replace_a_job_file_unasked(job_file, capsys):

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from moirai.catalogue import known_models
 from moirai.errors import CheckpointError
 from moirai.hub import BUNDLED, load_module, resolve, save_module
 from moirai.models.moirai2 import Moirai2Module
@@ -291,3 +292,12 @@ def test_unknown_distribution(make_distribution_module, tmp_path):
     with pytest.raises(CheckpointError, match=r"OtherOutput") as error:
         load_module(resolve(folder))
     assert str(folder) in str(error.value)
+
+
+def test_what_is_known_by_name_and_cached(cache):
+    """A published model counts as being on this machine once both of its files are in the cache."""
+    assert {one.folder is not None for one in known_models() if one.reference != "starter"} == {False}
+    folder = Path(cache("Salesforce/moirai-2.0-R-small"))
+    (found,) = [one for one in known_models() if one.folder and one.reference != "starter"]
+    assert found.reference == "Salesforce/moirai-2.0-R-small"
+    assert found.folder.samefile(folder)
