@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: setup demo test lint format bench clean
+.PHONY: setup demo test lint format bench bench-models clean
 
 setup: $(STAMP)  ## make the environment (first call) or do nothing
 
@@ -35,6 +35,9 @@ format: setup  ## rewrite to the house style
 
 bench: setup  ## the tables behind the figures in README and docs (DATA=path to the data sets)
 	@$(BIN)/python -m benchmarks $(DATA)
+
+bench-models: setup  ## forecasts of all families beside the reference (PEER=interpreter that has it; docs/benchmarks.md)
+	@$(BIN)/python -m benchmarks.models $(PEER)
 
 clean:  ## remove the demo's results and caches (the environment stays)
 	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache

@@ -8,7 +8,7 @@ quantile paths, and a further pass costs its new tokens only. Up to one pass bot
 import torch
 from torch import Tensor
 
-from moirai.forecasting.decoding import Quantiles, _empirical_quantiles
+from moirai.forecasting.decoding import Quantiles, empirical_quantiles
 from moirai.forecasting.paths import CachedPaths, Read
 from moirai.models.moirai2 import Moirai2Module
 from moirai.tokens import ForecastInputs, forecast_tokens, token_layout
@@ -38,7 +38,7 @@ def decode_quantiles_cached(module: Moirai2Module, inputs: ForecastInputs, *, ho
         following = _predict(module, rows.write(parts[-1].permute(0, 3, 1, 2, 4)))[:, :, :remaining]
         # [batch, path * target, token, quantile, patch] -> pairs of path and level side by side
         pairs = torch.unflatten(following, 1, (config.num_quantiles, -1)).movedim(1, -2).flatten(-3, -2)
-        parts.append(_empirical_quantiles(pairs, levels))
+        parts.append(empirical_quantiles(pairs, levels))
         remaining -= config.num_predict_token
     steps = torch.cat(parts, dim=2).permute(0, 3, 2, 4, 1).flatten(2, 3)  # [batch, quantile, token * patch, target]
     return steps[:, :, :horizon].contiguous()

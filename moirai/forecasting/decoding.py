@@ -63,7 +63,7 @@ def _roll_out(
         following = _predict(module, copies, layout, written=written)[:, :, : min(ahead, remaining)]
         # [batch * path, target, token, quantile, patch] -> pairs of path and level side by side
         pairs = torch.unflatten(following, 0, (-1, num_quantiles)).movedim(1, -2).flatten(-3, -2)
-        parts.append(_empirical_quantiles(pairs, levels))
+        parts.append(empirical_quantiles(pairs, levels))
 
 
 def _predict(
@@ -73,12 +73,12 @@ def _predict(
     scaling = module.scaling(tokens)  # of the whole row: known features count into the future
     seen = layout.up_to(written)
     index = torch.tensor(seen, device=tokens.target.device)
-    encoded = module.encode_scaled(tokens.select(index), scaling.select(index))
     last = layout.future(written - 1) if written else layout.last_past()
     place = {position: order for order, position in enumerate(seen)}
     chosen = torch.tensor([place[position] for position in last], device=index.device)
     read = scaling.select(torch.tensor(last, device=index.device))
-    scaled = module.head(encoded.index_select(1, chosen)).float()
+    encoded = module.encode_scaled(tokens.select(index), scaling.select(index), positions=chosen)
+    scaled = module.head(encoded).float()
     return scaled * read.scale[..., None, None] + read.loc[..., None, None]
 
 
@@ -101,7 +101,7 @@ def _write(
     return copies.replace(target=target, prediction_mask=mask, observed_mask=observed)
 
 
-def _empirical_quantiles(
+def empirical_quantiles(
     values: Float[Tensor, "batch target token pair patch"], levels: Float[Tensor, "quantile"]
 ) -> Float[Tensor, "batch target token quantile patch"]:
     """Quantiles over the pairs, with linear interpolation at position `level * (pairs - 1)`."""

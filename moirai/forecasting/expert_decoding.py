@@ -19,7 +19,7 @@ from moirai.distributions.affine import Affine
 from moirai.distributions.base import Distribution
 from moirai.distributions.joining import concatenate
 from moirai.errors import ConfigError
-from moirai.forecasting.decoding import _empirical_quantiles
+from moirai.forecasting.decoding import empirical_quantiles
 from moirai.forecasting.paths import CachedPaths, Read, RescaledPaths
 from moirai.layers.cache import KeyValueCache
 from moirai.layers.scaler import Scaling
@@ -48,7 +48,7 @@ class ExpertForecast:
         if self.paths is None:
             return first
         beyond = self.paths[:, :, first.shape[2] :].permute(0, 3, 1, 2)[:, :, None]  # pairs: the paths
-        sampled = _empirical_quantiles(beyond, levels.to(beyond))[:, :, 0]
+        sampled = empirical_quantiles(beyond, levels.to(beyond))[:, :, 0]
         return torch.cat((first, sampled.permute(2, 0, 3, 1)), dim=2)
 
     @property

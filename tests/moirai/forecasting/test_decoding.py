@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from moirai.forecasting.decoding import _empirical_quantiles, decode_quantiles, passes
+from moirai.forecasting.decoding import empirical_quantiles, decode_quantiles, passes
 from moirai.forecasting.inputs import SeriesInput, stack_inputs
 from moirai.tokens import forecast_tokens, token_layout
 
@@ -90,8 +90,8 @@ def test_inputs_are_left_alone(tiny):
 
 
 @pytest.mark.parametrize("levels", [(0.1, 0.5, 0.9), (0.5,), (0.01, 0.99)])
-def test_empirical_quantiles(levels):
+def testempirical_quantiles(levels):
     """Quantiles over the pairs are the library's, with linear interpolation."""
     values, levels = torch.randn(2, 1, 3, 7, 4), torch.tensor(levels)
     expected = torch.quantile(values, levels, dim=3).movedim(0, 3)
-    torch.testing.assert_close(_empirical_quantiles(values, levels), expected)
+    torch.testing.assert_close(empirical_quantiles(values, levels), expected)
