@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TOLERANCE = 1e-14  # relative change at which a fraction counts as converged
+TOLERANCE = 1e-12  # relative change at which a fraction counts as converged
 SMALLEST = 1e-300  # stands in for a denominator that vanishes
 GAMMA_LIMIT = (
     1e-9  # of the cube of the smaller (at least 1) over the square of the larger argument: the order of the error
 )
 MOST_TERMS = 20_000  # about the square root of the larger argument is needed
-CHECK_EVERY = 4  # terms between two looks at what has converged
+CHECK_EVERY = 2  # terms between two looks at what has converged
 
 Numbers = Float[Tensor, "..."]
 Flat = Float[Tensor, "n"]

@@ -23,7 +23,7 @@ ROOT_TOLERANCE = 1e-8  # of asinh(y)
 PROBABILITY_TOLERANCE = 1e-12
 MOST_STEPS = 200  # halvings of the widest bracket: about 40
 FARTHEST = 1e300  # bounds beyond it are held there
-BLOCK = {True: 2**15, False: 2**20}  # points at a time, on a CPU (its cache holds them) and elsewhere
+BLOCK = {True: 2**16, False: 2**20}  # points at a time, on a CPU (its cache holds them) and elsewhere
 LARGEST_WHOLE = 2.0**52  # beyond it neighbours of whole numbers are no longer told apart
 
 
