@@ -1,7 +1,8 @@
 """Zero-shot scores of a model on every task, relative to seasonal naive.
 
-    python -m benchmarks.zero_shot DATA_FOLDER [MODEL] [TASK ...]
+    python -m benchmarks.zero_shot DATA_FOLDER [MODEL] [TASK ...] [OPTION=VALUE ...]
 
+Options are those of `MoiraiForecast` in words: precision=bf16, decoding=cached, patch_size=frequency.
 Every series is forecast on its own, with a context of at most 2048 steps. Rows marked * are the same evaluation as a
 configuration of GIFT-Eval; the geometric means at the end are over those.
 """
@@ -27,7 +28,7 @@ def score_model(model: MoiraiForecast, task: Task, values: np.ndarray) -> Sums:
     starts = origins(values.shape[1], horizon=task.horizon, windows=task.windows)
     begun = np.where(np.isnan(values).all(1), 0, (~np.isnan(values)).argmax(1))
     contexts = [one[first:start] for start in starts for one, first in zip(values, begun, strict=True)]
-    quantiles = np.sort(model.predict_arrays(contexts, horizon=task.horizon, levels=LEVELS), axis=1)
+    quantiles = np.sort(model.predict_arrays(contexts, horizon=task.horizon, levels=LEVELS, freq=task.freq), axis=1)
     actual = np.concatenate([values[:, steps] for steps in target_steps(starts, task.horizon)])
     scale = np.concatenate([seasonal_error(values[:, :start], task.season) for start in starts])
     return score(actual, quantiles.astype(np.float64), levels=LEVELS, scale=scale).pooled()
@@ -35,12 +36,17 @@ def score_model(model: MoiraiForecast, task: Task, values: np.ndarray) -> Sums:
 
 def main(arguments: list[str]) -> int:
     """Score, print a table, return the exit status."""
+    options = dict(one.split("=", 1) for one in arguments if "=" in one)
+    arguments = [one for one in arguments if "=" not in one]
     if not arguments:
-        print("usage: python -m benchmarks.zero_shot DATA_FOLDER [MODEL] [TASK ...]", file=sys.stderr)
+        print(
+            "usage: python -m benchmarks.zero_shot DATA_FOLDER [MODEL] [TASK ...] [OPTION=VALUE ...]", file=sys.stderr
+        )
         return 2
     data, reference, *wanted = [*arguments, "starter"][: max(2, len(arguments))]
-    model = MoiraiForecast.from_pretrained(reference)
-    table = Table(title=f"{reference}, zero-shot, and its ratio to seasonal naive")
+    model = MoiraiForecast.from_pretrained(reference, **options)
+    chosen = ", ".join([reference, *(f"{name} {value}" for name, value in options.items())])
+    table = Table(title=f"{chosen}, zero-shot, and its ratio to seasonal naive")
     for title in ("task", "MASE", "ratio", "WQL", "ratio", "seconds"):
         table.add_column(title, justify="left" if title == "task" else "right")
     ratios = {}

@@ -68,7 +68,7 @@ def log_model(
                 python_model=str(SERVED_MODEL),
                 code_paths=[str(_copy_package(Path(scratch)))],
                 artifacts={"checkpoint": str(folder)},
-                model_config={"context": job.context},
+                model_config={"context_length": job.context, **job.inference.model_dump()},
                 signature=_signature(job, encoding),
                 input_example=_example(job, encoding),
                 pip_requirements=_requirements(),

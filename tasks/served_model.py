@@ -30,9 +30,7 @@ class ServedForecast(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the checkpoint that was stored with the version."""
-        self.model = MoiraiForecast.from_pretrained(
-            context.artifacts["checkpoint"], context_length=context.model_config["context"]
-        )
+        self.model = MoiraiForecast.from_pretrained(context.artifacts["checkpoint"], **context.model_config)
         self.encoding = CovariateEncoding.read(context.artifacts["checkpoint"])
 
     def predict(

@@ -39,10 +39,11 @@ class Batching:
 
 
 def fast_precision(device: torch.device) -> Precision:
-    """bf16 where matrix products in it are fast: on GPUs that have it, and on processors with AMX."""
+    """bf16 where matrix products in it are fast: on GPUs that have it, and on processors with AMX or AVX512-BF16."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+    able = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "fp32"
 
 
 Forecast = tuple[Float[np.ndarray, "series quantile horizon target"], Float[np.ndarray, "series horizon target"] | None]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from moirai.forecasting.decoding import empirical_quantiles, decode_quantiles, passes
+from moirai.forecasting.decoding import decode_quantiles, empirical_quantiles, passes
 from moirai.forecasting.inputs import SeriesInput, stack_inputs
 from moirai.tokens import forecast_tokens, token_layout
 
