@@ -42,7 +42,7 @@ def fast_precision(device: torch.device) -> Precision:
     """bf16 where matrix products in it are fast: on GPUs that have it, and on processors with AMX or AVX512-BF16."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "fp32"
 
 
