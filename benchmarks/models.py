@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 ROUNDS = 2
+REPEATS = 5  # products that the peak is measured with
 BATCHES = {"moirai1": 32, "moirai_moe": 8, "moirai2": 32}  # series per pass, on both sides
 PATHS = {"moirai1": 1, "moirai_moe": 100, "moirai2": 9}  # rows of a series in a roll-out
 ONE_PASS = 64  # steps that Moirai 2.0 forecasts at once
@@ -66,7 +67,8 @@ def cases() -> list[Case]:
             Case(name=f"moe @{context}", **moe),
             Case(name=f"moe cached @{context}", **moe, decoding="cached", peer=False),
         ]
-    return made
+    halved = [replace(one, name=one.name.replace(" @", " bf16 @"), precision="bf16", peer=False) for one in made]
+    return made + [one for one in halved if "horizon" not in one.name]
 
 
 def checkpoint(family: str, folder: Path) -> Path:
@@ -98,8 +100,10 @@ def values_of(case: Case) -> np.ndarray:
     return (level * (1 + 0.3 * wave + 0.1 * rng.normal(size=wave.shape))).astype(np.float32)
 
 
-def measure(settings: dict[str, Any]) -> float:
-    """Seconds of one pass of ours, from data frame to forecast frame, after a warm-up."""
+def measure(settings: dict[str, Any]) -> dict[str, float]:
+    """Seconds of one pass of ours, from data frame to forecast frame, after a warm-up; and its share of the peak."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - see above
+
     from moirai import MoiraiForecast  # noqa: PLC0415 - see above
 
     model = MoiraiForecast.from_pretrained(
@@ -126,11 +130,27 @@ def measure(settings: dict[str, Any]) -> float:
     made = model.predict_frame(df, freq="h")
     seconds = time.perf_counter() - clock
     assert len(made) == len(values) * settings["horizon"]
-    return seconds
+    counted = min(len(values), BATCHES[settings["family"]])
+    with FlopCounterMode(display=False) as counter:
+        model.predict_frame(df[: counted * values.shape[1]], freq="h")
+    rate = counter.get_total_flops() / counted * len(values) / seconds
+    return {"seconds": seconds, "share": rate / matmul_peak(settings["precision"])}
+
+
+def matmul_peak(precision: str) -> float:
+    """Operations per second of products of large square matrices."""
+    import torch  # noqa: PLC0415 - see above
+
+    matrix = torch.randn(2048, 2048).to(torch.bfloat16 if precision == "bf16" else torch.float32)
+    matrix @ matrix
+    clock = time.perf_counter()
+    for _ in range(REPEATS):
+        matrix @ matrix
+    return REPEATS * 2 * 2048**3 / (time.perf_counter() - clock)
 
 
 def run(case: Case, peer_python: str, folder: Path) -> dict[str, float | None]:
-    """Series per second of both sides, the better of the rounds."""
+    """Series per second of both sides, the better of the rounds, and our share of the machine's matmul peak."""
     values = folder / f"{case.context}-{case.series}-{case.horizon}.npy"
     np.save(values, values_of(case))
     rows = PATHS[case.family] if case.horizon > ONE_PASS else 1
@@ -144,24 +164,29 @@ def run(case: Case, peer_python: str, folder: Path) -> dict[str, float | None]:
     file.write_text(json.dumps(settings), encoding="utf-8")
     ours, theirs = [], []
     for _ in range(ROUNDS):
-        ours.append(_seconds([sys.executable, "-m", "benchmarks.models", "--child", str(file)]))
+        ours.append(_measured([sys.executable, "-m", "benchmarks.models", "--child", str(file)]))
         if case.peer:
-            theirs.append(_seconds([peer_python, str(PEER), str(file)]))
-    return {"ours": case.series / min(ours), "peer": case.series / min(theirs) if theirs else None}
+            theirs.append(_measured([peer_python, str(PEER), str(file)])["seconds"])
+    best = min(ours, key=lambda one: one["seconds"])
+    return {
+        "ours": case.series / best["seconds"],
+        "share": best["share"],
+        "peer": case.series / min(theirs) if theirs else None,
+    }
 
 
-def _seconds(command: list[str]) -> float:
+def _measured(command: list[str]) -> dict[str, float]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr[-2000:]}")
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main(arguments: list[str]) -> int:
     """Measure the cases named, all without names."""
     if arguments[:1] == ["--child"]:
-        print(json.dumps({"seconds": measure(json.loads(Path(arguments[1]).read_text(encoding="utf-8")))}))
+        print(json.dumps(measure(json.loads(Path(arguments[1]).read_text(encoding="utf-8")))))
         return 0
     if not arguments or arguments == ["list"]:
         print(__doc__ if not arguments else "\n".join(case.name for case in cases()))
@@ -169,14 +194,14 @@ def main(arguments: list[str]) -> int:
     chosen = [case for case in cases() if not arguments[1:] or case.name in arguments[1:]]
     found: dict[str, dict[str, float | None]] = {}
     peers: dict[tuple[str, int, int], float] = {}
-    print(f"{'case':28} {'series':>6} {'ours /s':>9} {'peer /s':>9} {'ratio':>9}")
+    print(f"{'case':28} {'series':>6} {'ours /s':>9} {'of peak':>9} {'peer /s':>9} {'ratio':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for case in chosen:
             figures = run(case, arguments[0], Path(folder))
             key = (case.family, case.context, case.horizon)
             peer = figures["peer"] or peers.get(key)
             peers[key] = peer or 0.0
-            columns = [figures["ours"], peer, figures["ours"] / peer] if peer else [figures["ours"]]
+            columns = [figures["ours"], figures["share"], *([peer, figures["ours"] / peer] if peer else [])]
             print(f"{case.name:28} {case.series:6} {' '.join(f'{one:9.2f}' for one in columns)}", flush=True)
             found[case.name] = {**figures, "peer": peer}
     print(json.dumps(found))
