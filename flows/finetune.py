@@ -27,9 +27,10 @@ def finetune(job_file: str, as_of: datetime | None = None) -> Summary:
         as_of: moment the run stands at; later rows are not seen. None: the end of the data.
     """
     with recorded(job_file, "finetune", as_of) as run:
+        base = resolve(run.job, run.job.finetune.base, to_train=True)
         data = prepare(run)
         attempt = run.attempt(data)
-        trained = train(run.job, data.panel, resolve(run.job, run.job.finetune.base))
+        trained = train(run.job, data.panel, base)
         tracked = track_training(run.job, attempt, trained, data.panel)
         run.model = register(run.job, **trained.registration, panel=data.panel, run_id=tracked)
         outcome = Outcome(run, data, attempt, trained=trained, model=run.model, tracked=tracked)

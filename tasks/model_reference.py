@@ -68,15 +68,10 @@ def resolve_model(job: Job, reference: str) -> ModelRef:
         client = connect(job)
         return version_ref(job, client, _find_version(job, client, reference), reference)
     from moirai import hub  # noqa: PLC0415 - brings torch
-    from moirai.config import Moirai2Config  # noqa: PLC0415 - see above
 
     folder = job.resolve(reference)
     is_folder = reference not in hub.BUNDLED and (folder.is_dir() or reference.startswith((".", "~", "/")))
     checkpoint = hub.resolve(folder if is_folder else reference)
-    if not isinstance(checkpoint.config, Moirai2Config):
-        raise CheckpointError(
-            f"model {reference} is a {checkpoint.config.FAMILY} checkpoint; jobs take Moirai 2.0 only yet"
-        )
     return ModelRef(
         reference=reference,
         name=folder.name if is_folder else reference.partition("@")[0],
@@ -86,6 +81,24 @@ def resolve_model(job: Job, reference: str) -> ModelRef:
         licence=checkpoint.licence,
         encoding=CovariateEncoding.read(checkpoint.folder),
     )
+
+
+def check_trainable(model: ModelRef) -> ModelRef:
+    """The model, if it can be fine-tuned: to be asked before any work is done.
+
+    Raises:
+        CheckpointError: it is of a family that cannot be trained yet.
+    """
+    from moirai import hub  # noqa: PLC0415 - see above
+    from moirai.config import Moirai2Config  # noqa: PLC0415 - see above
+
+    family = hub.resolve(model.folder).config
+    if not isinstance(family, Moirai2Config):
+        raise CheckpointError(
+            f"finetune.base {model.reference} is a {family.FAMILY} checkpoint; fine-tuning takes Moirai 2.0 only yet, "
+            "forecasts and backtests take it"
+        )
+    return model
 
 
 def version_ref(job: Job, client: "MlflowClient", version: "ModelVersion", reference: str) -> ModelRef:
@@ -157,6 +170,7 @@ def _find_version(job: Job, client: "MlflowClient", reference: str) -> "ModelVer
     retry_condition_fn=is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def resolve(job: Job, reference: str) -> ModelRef:
-    """Pin a model reference: see `resolve_model`."""
-    return resolve_model(job, reference)
+def resolve(job: Job, reference: str, *, to_train: bool = False) -> ModelRef:
+    """Pin a model reference: see `resolve_model`, and `check_trainable` where it is to be fine-tuned."""
+    model = resolve_model(job, reference)
+    return check_trainable(model) if to_train else model
