@@ -208,6 +208,7 @@ class MoiraiForecast:
         horizon: int | None = None,
         levels: Sequence[float] | None = None,
         interpolate: bool = False,
+        joint: bool = False,
         on_batch: Progress | None = None,
     ) -> "pd.DataFrame":
         """Forecast a long frame.
@@ -228,6 +229,7 @@ class MoiraiForecast:
             horizon: steps to forecast; None: `prediction_length`.
             levels: quantile levels; None: `quantile_levels`.
             interpolate: whether levels between trained ones may be interpolated.
+            joint: forecast the targets of a series together, each seeing the others, instead of one by one.
             on_batch: called after every batch with the series done and the series in all.
 
         Returns:
@@ -257,14 +259,15 @@ class MoiraiForecast:
             encoding=encoding,
             horizon=view.horizon,
             is_moved=self.family.trained_levels is not None,
+            joint=joint,
         )
         made = self.family.trained_levels or tuple(sorted(asked))
         batching = self._batching(whole_patches=True, on_batch=on_batch)
         quantiles, means = forecast_quantiles(batching, inputs, view, made)
         return forecast_frame(
             series,
-            quantiles[..., 0],
-            means=None if means is None else means[..., 0],
+            np.concatenate(list(np.moveaxis(quantiles, -1, 0))),  # target by target
+            means=None if means is None else np.concatenate(list(np.moveaxis(means, -1, 0))),
             trained=made,
             levels=asked,
             freq=freq,

@@ -31,8 +31,9 @@ def frame_inputs(
     encoding: CovariateEncoding | None,
     horizon: int,
     is_moved: bool,
+    joint: bool = False,
 ) -> tuple[LongSeries, list[SeriesInput]]:
-    """The series of a frame, and what a model is shown of them, target by target.
+    """The series of a frame, and what a model is shown of them: target by target, or all targets of a series at once.
 
     Args:
         df: columns item_id, timestamp, the targets and the covariates.
@@ -44,6 +45,7 @@ def frame_inputs(
         encoding: the covariates that a model was fine-tuned with, instead of `known` and `past`.
         horizon: steps to forecast.
         is_moved: whether known covariates are moved by the horizon, as Moirai 2.0 needs them, or laid into it.
+        joint: whether the targets of a series are variates of one input.
     """
     if encoding is not None and (known or past):
         raise ConfigError("give the covariates as `encoding`, or as `known` and `past`, not both")
@@ -60,15 +62,13 @@ def frame_inputs(
         features = [(None, one) for one in covariate_arrays(series, encoding, future, freq=freq)]
     elif columns:
         features = laid_out(series, known, past, future, horizon=horizon, freq=freq)
+    arrays = [[values[None] for values in series.values(name)] for name in targets]  # per target, per series
+    if joint:
+        arrays = [[np.concatenate(one) for one in zip(*arrays, strict=True)]]
     return series, [
-        SeriesInput(
-            target=values[None],
-            feat_dynamic_real=ahead,
-            past_feat_dynamic_real=behind,
-            name=f"series {item!r}",
-        )
-        for name in targets
-        for item, values, (ahead, behind) in zip(series.item_ids, series.values(name), features, strict=True)
+        SeriesInput(target=values, feat_dynamic_real=ahead, past_feat_dynamic_real=behind, name=f"series {item!r}")
+        for of_target in arrays
+        for item, values, (ahead, behind) in zip(series.item_ids, of_target, features, strict=True)
     ]
 
 

@@ -144,6 +144,22 @@ def test_several_targets_at_once():
     assert load("experts").predict_inputs(series, horizon=9).shape == (1, 9, 9, 3)
 
 
+@pytest.mark.parametrize("kind", ["fixed", "experts"])
+def test_targets_of_a_frame_together_or_one_by_one(kind):
+    """Jointly, a target sees the others; either way the frame has the same rows."""
+    df = long_frame(40, 30, columns=("target", "other"))
+    asked = {"freq": "D", "horizon": 8, "target": ["target", "other"]}
+    apart, together = load(kind).predict_frame(df, **asked), load(kind).predict_frame(df, joint=True, **asked)
+    keys = ["item_id", "target_name", "origin", "timestamp"]
+    pd.testing.assert_frame_equal(apart[keys], together[keys])
+    assert not np.allclose(apart["q50"], together["q50"])
+    expected = load(kind).predict_inputs(
+        [SeriesInput(target=df[df["item_id"] == "s1"][["target", "other"]].to_numpy().T)], horizon=8
+    )[0, 4]
+    chosen = together[(together["item_id"] == "s1") & (together["target_name"] == "other")]
+    np.testing.assert_allclose(chosen["q50"], expected[:, 1], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
