@@ -98,16 +98,17 @@ def test_inactive_weights_get_no_gradient():
 
 
 @pytest.mark.parametrize(
-    ("layer", "active", "fan_in"),
+    ("make", "active", "fan_in"),
     [
-        (MultiSizeInput((4, 9), 50), [(50, 4), (50, 9)], [4, 9]),
-        (MultiSizeFeature((4, 9), 50), [(50, 50), (50, 50)], [50, 50]),
-        (MultiSizeOutput((4, 9), 50, 3), [(12, 50), (27, 50)], [50, 50]),
+        (lambda: MultiSizeInput((4, 9), 50), [(50, 4), (50, 9)], [4, 9]),
+        (lambda: MultiSizeFeature((4, 9), 50), [(50, 50), (50, 50)], [50, 50]),
+        (lambda: MultiSizeOutput((4, 9), 50, 3), [(12, 50), (27, 50)], [50, 50]),
     ],
     ids=["input", "feature", "output"],
 )
-def test_initial_weights(layer, active, fan_in):
+def test_initial_weights(make, active, fan_in):
     """Active parts are drawn within one over the root of their fan-in; everything else is zero."""
+    layer = make()  # drawn here, from the test's own seed
     for index, (rows, columns) in enumerate(active):
         weight, bias, bound = layer.weight[index].detach(), layer.bias[index].detach(), fan_in[index] ** -0.5
         for drawn_part in (weight[:rows, :columns], bias[:rows]):
