@@ -22,7 +22,9 @@ from moirai.distributions.base import Distribution, Numbers
 ROOT_TOLERANCE = 1e-8  # of asinh(y)
 PROBABILITY_TOLERANCE = 1e-12
 MOST_STEPS = 200  # halvings of the widest bracket: about 40
+HALF = 0.5
 FARTHEST = 1e300  # bounds beyond it are held there
+FIRST_WHOLE = 4  # whole numbers, from 0 on, at which a law is looked at once for all probabilities
 BLOCK = {True: 2**16, False: 2**20}  # points at a time, on a CPU (its cache holds them) and elsewhere
 LARGEST_WHOLE = 2.0**52  # beyond it neighbours of whole numbers are no longer told apart
 
@@ -42,10 +44,21 @@ class Blend:
 
     def cdf(self, value: Float[Tensor, "point"]) -> Float[Tensor, "point"]:
         """Σ w_k F_k(y)."""
-        total = torch.zeros_like(value)
-        for weight, law in zip(self.weights, self.laws, strict=True):
-            total = total + weight * law.cdf(value)
-        return total
+        return self.total(self.parts(value))
+
+    def parts(self, value: Float[Tensor, "point"]) -> Float[Tensor, "law point"]:
+        """F_k(y) of every law."""
+        return torch.stack([law.cdf(value) for law in self.laws])
+
+    def parts_near(
+        self, value: Float[Tensor, "point"], start: Float[Tensor, "point"], known: Float[Tensor, "law point"]
+    ) -> Float[Tensor, "law point"]:
+        """The same, given what they are at `start`."""
+        return torch.stack([law.cdf_near(value, start, one) for law, one in zip(self.laws, known, strict=True)])
+
+    def total(self, parts: Float[Tensor, "law point"]) -> Float[Tensor, "point"]:
+        """Σ w_k F_k."""
+        return (self.weights * parts).sum(0)
 
     def take(self, index: Int[Tensor, "chosen"]) -> "Blend":
         """The sum at these points."""
@@ -66,6 +79,27 @@ class Blend:
         return low.clamp(-FARTHEST, FARTHEST), high.clamp(-FARTHEST, FARTHEST)
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The sums over the smooth laws and over those on the whole numbers, at 0, 1, 2, …: one column per point."""
+
+    smooth: Float[Tensor, "whole point"]
+    lattice: Float[Tensor, "whole point"]
+
+    @classmethod
+    def of(cls, blend: Blend) -> "Steps":
+        """The first `FIRST_WHOLE` of them."""
+        smooth, lattice = blend.part(lattice=False), blend.part(lattice=True)
+        points = [torch.full_like(blend.weights[0], float(whole)) for whole in range(FIRST_WHOLE)]
+        none = torch.zeros_like(blend.weights[0])
+        sums = [[part.cdf(point) if part.laws else none for point in points] for part in (smooth, lattice)]
+        return cls(torch.stack(sums[0]), torch.stack(sums[1]))
+
+    def take(self, index: Int[Tensor, "chosen"]) -> "Steps":
+        """Those of these points."""
+        return Steps(self.smooth[:, index], self.lattice[:, index])
+
+
 @torch.no_grad()
 def invert(laws: Sequence[Distribution], weights: Float[Tensor, "*batch law"], probability: Numbers) -> Numbers:
     """Quantiles of the mixture of laws; see the module.
@@ -79,40 +113,66 @@ def invert(laws: Sequence[Distribution], weights: Float[Tensor, "*batch law"], p
         NaN where a parameter is NaN.
     """
     shape = torch.broadcast_shapes(probability.shape, weights.shape[:-1])
-    flat_laws = tuple(law.map(lambda parameter: parameter.double().expand(shape).flatten()) for law in laws)
-    flat_weights = weights.double().expand(*shape, len(laws)).reshape(-1, len(laws))
-    blend = Blend(flat_weights.T, flat_laws)
+    batch = weights.shape[:-1]
+    if shape[len(shape) - len(batch) :] != batch:  # else the flat points are the laws, once for every probability
+        batch = shape
+    flat_weights = weights.double().expand(*batch, len(laws)).reshape(-1, len(laws))
+    own = Blend(flat_weights.T, tuple(law.map(lambda one: one.double().expand(batch).flatten()) for law in laws))
     level = probability.double().expand(shape).flatten()
-    places = torch.arange(len(level), device=level.device).split(BLOCK[level.device.type == "cpu"])
-    found = torch.cat([_quantile(blend.take(block), level[block]) for block in places])
-    found = torch.where(blend.is_defined, found, torch.nan)
-    return found.reshape(shape).to(weights.dtype)
+    steps = Steps.of(own) if any(law.is_lattice for law in laws) else None
+    count = max(own.weights.shape[1], 1)
+    found = []
+    for block in torch.arange(len(level), device=level.device).split(BLOCK[level.device.type == "cpu"]):
+        which = block % count
+        found.append(_quantile(own.take(which), level[block], None if steps is None else steps.take(which)))
+    is_defined = own.is_defined.repeat(len(level) // count) if len(level) else own.is_defined[:0]
+    result = torch.where(is_defined, torch.cat(found), torch.nan) if found else level
+    return result.reshape(shape).to(weights.dtype)
 
 
-def _quantile(blend: Blend, level: Float[Tensor, "point"]) -> Float[Tensor, "point"]:
+def _quantile(blend: Blend, level: Float[Tensor, "point"], steps: Steps | None) -> Float[Tensor, "point"]:
     smooth, lattice = blend.part(lattice=False), blend.part(lattice=True)
     low, high = blend.bracket(level)
-    if not lattice.laws:
+    if steps is None:
         return _root(smooth, level, low, high)
-    whole = _first_whole(blend, level, low)
+    whole = _first_whole(blend, level, low, steps)
     if not smooth.laws:
         return whole
-    rest = level - lattice.cdf(whole - 1)  # what the smooth laws must reach below the whole number
+    rest = level - _at_whole(lattice, whole - 1, steps.lattice)  # what the smooth laws must reach below it
     is_beyond = whole >= LARGEST_WHOLE
-    index = (is_beyond | (smooth.cdf(whole) >= rest)).nonzero()[:, 0]  # elsewhere the jump passes the level
+    passes = _at_whole(smooth, whole, steps.smooth) < rest  # the jump itself passes the level
+    index = (is_beyond | ~passes).nonzero()[:, 0]
     after = torch.where(whole > 0, torch.maximum(low, whole - 1), low)
     before = torch.where(is_beyond, high, torch.minimum(high, whole))
     root = _root(smooth.take(index), rest[index], after[index], before[index])
     return whole.index_copy(0, index, root)
 
 
-def _first_whole(blend: Blend, level: Float[Tensor, "point"], low: Float[Tensor, "point"]) -> Float[Tensor, "point"]:
-    """Smallest whole number from 0 on at which the sum reaches the level: gallop, then halve."""
-    below = (low.ceil() - 2).clamp(-1, LARGEST_WHOLE)  # the level is not reached there; -1: not looked at
+def _at_whole(
+    blend: Blend, whole: Float[Tensor, "point"], known: Float[Tensor, "whole point"]
+) -> Float[Tensor, "point"]:
+    """The sum at whole numbers from -1 on, below which nothing lies on the lattice; looked up where it is known."""
+    place = whole.nan_to_num(0.0).clamp(0, FIRST_WHOLE - 1).long()
+    found = torch.where(whole < 0, 0.0, known.gather(0, place[None])[0])
+    beyond = (whole >= FIRST_WHOLE).nonzero()[:, 0]
+    if len(beyond):
+        found[beyond] = blend.take(beyond).cdf(whole[beyond])
+    return found
+
+
+def _first_whole(
+    blend: Blend, level: Float[Tensor, "point"], low: Float[Tensor, "point"], steps: Steps
+) -> Float[Tensor, "point"]:
+    """Smallest whole number from 0 on at which the sum reaches the level: looked up, else gallop, then halve."""
+    is_reached = steps.smooth + steps.lattice >= level
+    result = is_reached.double().argmax(0).to(level.dtype)
+    place = (~is_reached.any(0)).nonzero()[:, 0]
+    if not len(place):
+        return result
+    blend, level = blend.take(place), level[place]
+    below = (low[place].ceil() - 2).clamp(FIRST_WHOLE - 1, LARGEST_WHOLE)  # the level is not reached there
     reached = below + 1
     found = torch.zeros_like(level, dtype=torch.bool)  # the level is reached at `reached`
-    result = torch.empty_like(level)
-    place = torch.arange(len(level), device=level.device)
     stride = 1.0
     while len(place):
         probe = torch.where(found, ((below + reached) / 2).ceil(), reached)
@@ -135,17 +195,21 @@ def _root(
     blend: Blend, level: Float[Tensor, "point"], low: Float[Tensor, "point"], high: Float[Tensor, "point"]
 ) -> Float[Tensor, "point"]:
     """Where the smooth sum equals the level (Chandrupatla's method on asinh)."""
-    a, b, f_a, f_b = _enclose(blend, level, low.asinh(), high.asinh())
+    a, b, at_a, at_b = _enclose(blend, level, low.asinh(), high.asinh())
+    f_a, f_b = blend.total(at_a) - level, blend.total(at_b) - level
     t = torch.full_like(a, 0.5)
     result = torch.empty_like(a)
     place = torch.arange(len(a), device=a.device)
     for _ in range(MOST_STEPS):
         x = a + t * (b - a)
-        f_x = blend.cdf(x.sinh()) - level
+        is_near_a = t < HALF
+        start, known = torch.where(is_near_a, a, b), torch.where(is_near_a, at_a, at_b)
+        at_x = blend.parts_near(x.sinh(), start.sinh(), known)
+        f_x = blend.total(at_x) - level
         same = f_x.sign() == f_a.sign()
         c, f_c = torch.where(same, a, b), torch.where(same, f_a, f_b)
-        b, f_b = torch.where(same, b, a), torch.where(same, f_b, f_a)
-        a, f_a = x, f_x
+        b, f_b, at_b = torch.where(same, b, a), torch.where(same, f_b, f_a), torch.where(same, at_b, at_a)
+        a, f_a, at_a = x, f_x, at_x
         result[place] = torch.where(f_a.abs() < f_b.abs(), a, b)
         miss = torch.minimum(f_a.abs(), f_b.abs())
         going = (((b - a).abs() > 2 * ROOT_TOLERANCE) & (miss > PROBABILITY_TOLERANCE)).nonzero()[:, 0]
@@ -155,6 +219,7 @@ def _root(
         if 2 * len(going) < len(place):
             blend = blend.take(going)
             a, b, f_a, f_b, t, level, place = (one[going] for one in (a, b, f_a, f_b, t, level, place))
+            at_a, at_b = at_a[:, going], at_b[:, going]
     return result.sinh()
 
 
@@ -170,15 +235,16 @@ def _next_step(at: tuple[Numbers, Numbers, Numbers], misses: tuple[Numbers, Numb
 
 def _enclose(
     blend: Blend, level: Float[Tensor, "point"], low: Float[Tensor, "point"], high: Float[Tensor, "point"]
-) -> tuple[Float[Tensor, "point"], Float[Tensor, "point"], Float[Tensor, "point"], Float[Tensor, "point"]]:
-    """Widen brackets until the sum passes the level inside them; returns both ends and their misses."""
+) -> tuple[Float[Tensor, "point"], Float[Tensor, "point"], Float[Tensor, "law point"], Float[Tensor, "law point"]]:
+    """Widen brackets until the sum passes the level inside them; returns both ends and what the laws are there."""
     farthest = torch.tensor(FARTHEST, dtype=low.dtype).asinh().item()
     width = (high - low).clamp(min=ROOT_TOLERANCE)
     while True:
-        f_low, f_high = blend.cdf(low.sinh()) - level, blend.cdf(high.sinh()) - level
-        too_high, too_low = (f_low > 0) & (low > -farthest), (f_high < 0) & (high < farthest)
+        at_low, at_high = blend.parts(low.sinh()), blend.parts(high.sinh())
+        too_high = (blend.total(at_low) > level) & (low > -farthest)
+        too_low = (blend.total(at_high) < level) & (high < farthest)
         if not bool((too_high | too_low).any()):
-            return low, high, f_low, f_high
+            return low, high, at_low, at_high
         low = torch.where(too_high, low - width, low).clamp(min=-farthest)
         high = torch.where(too_low, high + width, high).clamp(max=farthest)
         width = 2 * width

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +18,9 @@ from moirai.distributions.domain import degrees, positive, real
 from moirai.distributions.incomplete_beta import incomplete_beta
 from moirai.distributions.inversion import invert
 from moirai.distributions.normal import standard_score
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
+GAUSS_LEGENDRE = ((_NODES + 1) / 2).tolist(), (_WEIGHTS / 2).tolist()  # on [0, 1]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,21 @@ class StudentT(Distribution):
         x = 1 / (1 + weight)
         tail = 0.5 * incomplete_beta(0.5 * df, torch.full_like(df, 0.5), x, weight * x)
         return torch.where(z < 0, tail, 1 - tail).to(value.dtype)
+
+    def cdf_near(self, value: Numbers, start: Numbers, known: Numbers) -> Numbers:
+        """As `cdf`: over at most one scale the integral of the density by Gauss-Legendre quadrature, exact to 1e-13.
+
+        The density is analytic within √n scales of the real line: ten nodes over half a scale to either side of the
+        middle leave an error of about (2√n + √(4n + 1))^-20, for n = 2 below 1e-15.
+        """
+        step = value - start
+        is_far = (step.abs() > self.scale).nonzero()[:, 0]
+        nodes, weights = (torch.tensor(one, dtype=value.dtype, device=value.device)[:, None] for one in GAUSS_LEGENDRE)
+        density = self.log_density(start + step * nodes).exp()
+        reached = (known + step * (weights * density).sum(0)).clamp(0, 1)
+        if len(is_far):
+            reached[is_far] = self.take(is_far).cdf(value[is_far])
+        return reached
 
     def icdf(self, probability: Numbers) -> Numbers:
         """By inversion of the distribution function."""
