@@ -5,7 +5,7 @@ fit together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from moirai.errors import DataError
 from moirai.forecasting.families import Family, View
 from moirai.forecasting.inputs import SeriesInput, stack_inputs
 from moirai.forecasting.levels import at_levels
+from moirai.forecasting.masked_decoding import zero_filled
 from moirai.tokens import ForecastInputs
 
 Progress = Callable[[int, int], None]
@@ -113,8 +114,7 @@ def _batches(
         some = [series[index] for index in chosen]
         inputs = stack_inputs(some, context=lengths[chosen[0]], horizon=view.horizon, patch_size=patch)
         if family.fills_zero:
-            filled = torch.where(inputs.past_observed_target, inputs.past_target, 0.0)
-            inputs = replace(inputs, past_target=filled)
+            inputs = zero_filled(inputs)
         yield chosen, inputs.to(batching.device)
         if batching.on_batch is not None:
             batching.on_batch(min(start + size, len(series)), len(series))

@@ -195,10 +195,7 @@ class MaskedFamily(_Distributional):
     def _law(self, inputs: ForecastInputs, view: View) -> Distribution:
         if not self.is_auto:
             return masked_decoding.decode(self.module, inputs, horizon=view.horizon, patch_size=self.patch(view))
-        steps, horizon = inputs.past_target.shape[1], view.horizon
-        sizes = masked_decoding.choose_patch_sizes(self.module, inputs, context=steps - horizon, horizon=horizon)
-        seen = masked_decoding.latest(inputs, min(view.context, steps), horizon=horizon)
-        return masked_decoding.decode_chosen(self.module, seen, horizon=horizon, patch_sizes=sizes)
+        return masked_decoding.decode_auto(self.module, inputs, context=view.context, horizon=view.horizon)
 
 
 class ExpertFamily(_Distributional):

@@ -54,12 +54,14 @@ def decode_auto(module: MoiraiModule, inputs: ForecastInputs, *, context: int, h
 
     Args:
         module: in evaluation mode.
-        inputs: `context + horizon` past steps; the first serve the choice only.
+        inputs: more than `horizon` past steps, at most `context + horizon`; all of them serve the choice.
         context: latest steps that the forecast looks at.
         horizon: steps to forecast.
     """
-    chosen = choose_patch_sizes(module, inputs, context=context, horizon=horizon)
-    return decode_chosen(module, latest(inputs, context, horizon=horizon), horizon=horizon, patch_sizes=chosen)
+    steps = inputs.past_target.shape[1]
+    chosen = choose_patch_sizes(module, inputs, context=steps - horizon, horizon=horizon)
+    seen = latest(inputs, min(context, steps), horizon=horizon)
+    return decode_chosen(module, seen, horizon=horizon, patch_sizes=chosen)
 
 
 @torch.inference_mode()
