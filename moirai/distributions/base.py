@@ -88,10 +88,6 @@ class Distribution(ABC):
         density = self.log_density(torch.where(inside, value, self.possible))
         return torch.where(inside, density, -math.inf)
 
-    def cdf_near(self, value: Numbers, start: Numbers, known: Numbers) -> Numbers:  # noqa: ARG002 - see subclasses
-        """As `cdf`, given its value `known` at `start`: families whose `cdf` is expensive go on from there."""
-        return self.cdf(value)
-
     def bracket(self, probability: Numbers) -> tuple[Numbers, Numbers]:
         """Two values that enclose the quantile; where no closed form exists, cheap bounds."""
         exact = self.icdf(probability)

@@ -44,21 +44,7 @@ class Blend:
 
     def cdf(self, value: Float[Tensor, "point"]) -> Float[Tensor, "point"]:
         """Σ w_k F_k(y)."""
-        return self.total(self.parts(value))
-
-    def parts(self, value: Float[Tensor, "point"]) -> Float[Tensor, "law point"]:
-        """F_k(y) of every law."""
-        return torch.stack([law.cdf(value) for law in self.laws])
-
-    def parts_near(
-        self, value: Float[Tensor, "point"], start: Float[Tensor, "point"], known: Float[Tensor, "law point"]
-    ) -> Float[Tensor, "law point"]:
-        """The same, given what they are at `start`."""
-        return torch.stack([law.cdf_near(value, start, one) for law, one in zip(self.laws, known, strict=True)])
-
-    def total(self, parts: Float[Tensor, "law point"]) -> Float[Tensor, "point"]:
-        """Σ w_k F_k."""
-        return (self.weights * parts).sum(0)
+        return (self.weights * torch.stack([law.cdf(value) for law in self.laws])).sum(0)
 
     def take(self, index: Int[Tensor, "chosen"]) -> "Blend":
         """The sum at these points."""
@@ -195,21 +181,17 @@ def _root(
     blend: Blend, level: Float[Tensor, "point"], low: Float[Tensor, "point"], high: Float[Tensor, "point"]
 ) -> Float[Tensor, "point"]:
     """Where the smooth sum equals the level (Chandrupatla's method on asinh)."""
-    a, b, at_a, at_b = _enclose(blend, level, low.asinh(), high.asinh())
-    f_a, f_b = blend.total(at_a) - level, blend.total(at_b) - level
+    a, b, f_a, f_b = _enclose(blend, level, low.asinh(), high.asinh())
     t = torch.full_like(a, 0.5)
     result = torch.empty_like(a)
     place = torch.arange(len(a), device=a.device)
     for _ in range(MOST_STEPS):
         x = a + t * (b - a)
-        is_near_a = t < HALF
-        start, known = torch.where(is_near_a, a, b), torch.where(is_near_a, at_a, at_b)
-        at_x = blend.parts_near(x.sinh(), start.sinh(), known)
-        f_x = blend.total(at_x) - level
+        f_x = blend.cdf(x.sinh()) - level
         same = f_x.sign() == f_a.sign()
         c, f_c = torch.where(same, a, b), torch.where(same, f_a, f_b)
-        b, f_b, at_b = torch.where(same, b, a), torch.where(same, f_b, f_a), torch.where(same, at_b, at_a)
-        a, f_a, at_a = x, f_x, at_x
+        b, f_b = torch.where(same, b, a), torch.where(same, f_b, f_a)
+        a, f_a = x, f_x
         result[place] = torch.where(f_a.abs() < f_b.abs(), a, b)
         miss = torch.minimum(f_a.abs(), f_b.abs())
         going = (((b - a).abs() > 2 * ROOT_TOLERANCE) & (miss > PROBABILITY_TOLERANCE)).nonzero()[:, 0]
@@ -219,7 +201,6 @@ def _root(
         if 2 * len(going) < len(place):
             blend = blend.take(going)
             a, b, f_a, f_b, t, level, place = (one[going] for one in (a, b, f_a, f_b, t, level, place))
-            at_a, at_b = at_a[:, going], at_b[:, going]
     return result.sinh()
 
 
@@ -235,14 +216,14 @@ def _next_step(at: tuple[Numbers, Numbers, Numbers], misses: tuple[Numbers, Numb
 
 def _enclose(
     blend: Blend, level: Float[Tensor, "point"], low: Float[Tensor, "point"], high: Float[Tensor, "point"]
-) -> tuple[Float[Tensor, "point"], Float[Tensor, "point"], Float[Tensor, "law point"], Float[Tensor, "law point"]]:
-    """Widen brackets until the sum passes the level inside them; returns both ends and what the laws are there."""
+) -> tuple[Float[Tensor, "point"], Float[Tensor, "point"], Float[Tensor, "point"], Float[Tensor, "point"]]:
+    """Widen brackets until the sum passes the level inside them; returns both ends and by how much it misses there."""
     farthest = torch.tensor(FARTHEST, dtype=low.dtype).asinh().item()
     width = (high - low).clamp(min=ROOT_TOLERANCE)
     while True:
-        at_low, at_high = blend.parts(low.sinh()), blend.parts(high.sinh())
-        too_high = (blend.total(at_low) > level) & (low > -farthest)
-        too_low = (blend.total(at_high) < level) & (high < farthest)
+        at_low, at_high = blend.cdf(low.sinh()) - level, blend.cdf(high.sinh()) - level
+        too_high = (at_low > 0) & (low > -farthest)
+        too_low = (at_high < 0) & (high < farthest)
         if not bool((too_high | too_low).any()):
             return low, high, at_low, at_high
         low = torch.where(too_high, low - width, low).clamp(min=-farthest)

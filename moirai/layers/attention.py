@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moirai.layers.cache import AttentionIds, KeyValueCache, LayerCache
+from moirai.layers.linear import Linear
 from moirai.layers.norm import RMSNorm
 from moirai.layers.rotary import rotary_table, rotate
 
@@ -174,13 +175,13 @@ class GroupedQueryAttention(nn.Module):
         self.num_groups = num_groups or num_heads
         self.head_dim = dim // num_heads
         self.dropout = dropout
-        self.q_proj = nn.Linear(dim, dim, bias=bias)
-        self.k_proj = nn.Linear(dim, self.head_dim * self.num_groups, bias=bias)
-        self.v_proj = nn.Linear(dim, self.head_dim * self.num_groups, bias=bias)
+        self.q_proj = Linear(dim, dim, bias=bias)
+        self.k_proj = Linear(dim, self.head_dim * self.num_groups, bias=bias)
+        self.v_proj = Linear(dim, self.head_dim * self.num_groups, bias=bias)
         self.q_norm = RMSNorm(self.head_dim)
         self.k_norm = RMSNorm(self.head_dim)
         self.var_attn_bias = VariateBias(num_heads)
-        self.out_proj = nn.Linear(dim, dim, bias=bias)
+        self.out_proj = Linear(dim, dim, bias=bias)
 
     def forward(
         self,

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moirai.layers.linear import Linear
+
 NUM_EXPERTS = 32  # of a layer; no checkpoint configures it
 TOP_K = 2  # experts that a token visits
 
@@ -18,9 +20,9 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int, *, bias: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden, bias=bias)
-        self.fc_gate = nn.Linear(dim, hidden, bias=bias)
-        self.fc2 = nn.Linear(hidden, dim, bias=bias)
+        self.fc1 = Linear(dim, hidden, bias=bias)
+        self.fc_gate = Linear(dim, hidden, bias=bias)
+        self.fc2 = Linear(hidden, dim, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:

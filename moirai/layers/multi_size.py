@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moirai.errors import ConfigError
+from moirai.layers.linear import linear
 
 KAIMING_A = 5**0.5  # as in torch's linear layers: weights within one over the root of the fan-in
 
@@ -152,7 +153,7 @@ class MultiSizeOutput(MultiSize):
     def _slab(self, x: Float[Tensor, "*batch width"], index: int) -> Tensor:
         rows, _ = self._active(index)
         assert self.bias is not None, "an output projection has a bias"
-        projected = functional.linear(x, self.weight[index, :rows])
+        projected = linear(x, self.weight[index, :rows])
         return functional.pad(projected, (0, self.weight.shape[1] - rows)) + self.bias[index]
 
     def _positions(self, x: Float[Tensor, "*batch dim"], index: int) -> Tensor:
@@ -162,10 +163,10 @@ class MultiSizeOutput(MultiSize):
         projected = []
         for start in range(0, self.weight.shape[1], max(self.patch_sizes)):
             active = min(max(rows - start, 0), size)
-            column = functional.linear(x, self.weight[index, start : start + active])
+            column = linear(x, self.weight[index, start : start + active])
             projected.append(functional.pad(column, (0, size - active)) + self.bias[index, start : start + size])
         return torch.stack(projected, dim=-1)
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, index: int) -> Tensor:
-    return functional.linear(x, weight, None if bias is None else bias[index])
+    return linear(x, weight, None if bias is None else bias[index])

@@ -52,6 +52,17 @@ def test_distribution_function(make_law, single):
     np.testing.assert_allclose(law.cdf(values), scipy_law(law).cdf(values.numpy()), rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.parametrize("df", [2.0, 2.125, 3.0, 10.0, 30.0, 30.5, 100.0, 999.0, 1001.0, 1e5])
+def test_distribution_function_of_student_t_in_all_its_ranges(df):
+    """In the middle and far into the tail, for few degrees of freedom and for many, also in relation to its size."""
+    values = torch.cat([-torch.logspace(8, 0.5, 60), torch.linspace(-6, 6, 301), torch.logspace(0.5, 8, 60)]).double()
+    law = StudentT(*(torch.full_like(values, one) for one in (df, 0.0, 1.0)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = stats.t.cdf(values.numpy(), df)
+    np.testing.assert_allclose(law.cdf(values), expected, rtol=1e-5, atol=1e-250)
+    np.testing.assert_allclose(law.cdf(values), expected, rtol=0, atol=3e-12)
+
+
 def test_quantiles(make_law, single):
     """Quantiles are scipy's, far into the tails; of counts exactly."""
     law = make_law(single).map(torch.Tensor.double)
