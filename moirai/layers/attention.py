@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
+from moirai.layers.attend import attend
 from moirai.layers.cache import AttentionIds, KeyValueCache, LayerCache
 from moirai.layers.linear import Linear
 from moirai.layers.norm import RMSNorm
@@ -211,15 +211,8 @@ class GroupedQueryAttention(nn.Module):
         else:
             if cache is not None:
                 cache.fill(key, value)
-            mixed = functional.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask=bias,
-                is_causal=asked.is_causal,
-                dropout_p=self.dropout if self.training else 0.0,
-                enable_gqa=self.num_groups != self.num_heads,
-            )
+            dropout = self.dropout if self.training else 0.0
+            mixed = attend(query, key, value, bias, is_causal=asked.is_causal, dropout=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Float[Tensor, "batch seq width"]) -> Float[Tensor, "batch head seq dim"]:
