@@ -8,8 +8,6 @@ a score differs at six decimals. Rows marked * are the same evaluation as a conf
 
 import sys
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.datasets import TASKS, Task
-from moirai.evaluation.baselines import season_of, seasonal_naive
-from moirai.evaluation.metrics import Sums, score, seasonal_error
-from moirai.evaluation.windows import origins, target_steps
+from moirai.errors import DataError
+from moirai.evaluation.forecasters import BaselineForecaster
+from moirai.evaluation.rolling import rolling
+from moirai.evaluation.tasks import TASKS, Task
 
-LEVELS = [round(0.1 * tenth, 1) for tenth in range(1, 10)]
 METRICS = ("MASE", "WQL", "ND")
 BASELINES = {
     "Naive": "naive",
@@ -53,21 +50,6 @@ class Row:
         return self.difference <= SIX_DECIMALS
 
 
-def score_task(task: Task, frame: pd.DataFrame, baseline: str) -> Sums:
-    """Sums over all series, windows and steps of one baseline on one task."""
-    season = season_of(baseline, task.season)
-    values = frame.to_numpy(dtype=np.float64).T  # [series, time]
-    starts = origins(values.shape[1], horizon=task.horizon, windows=task.windows)
-    parts = []
-    for start, steps in zip(starts, target_steps(starts, task.horizon), strict=True):
-        history = values[:, :start]
-        forecast = seasonal_naive(history, horizon=task.horizon, season=season)
-        scale = seasonal_error(history, task.season)
-        quantiles = forecast.quantiles(LEVELS)
-        parts.append(score(values[:, steps], quantiles, levels=LEVELS, scale=scale).pooled())
-    return reduce(add, parts)
-
-
 def compare(data: Path) -> list[Row]:
     """Every published row of our baselines, beside our scores."""
     tasks = {task.name: task for task in TASKS}
@@ -75,9 +57,9 @@ def compare(data: Path) -> list[Row]:
     rows = []
     for name, lines in published.groupby("task", sort=False):
         task = tasks[str(name)]
-        frame = task.load(data)
+        windows = rolling(task, task.data.load(data))
         for _, line in lines.iterrows():
-            sums = score_task(task, frame, BASELINES[line["model"]])
+            sums = windows.score(BaselineForecaster(BASELINES[line["model"]]))
             ours = np.array([sums.mase, sums.wql, sums.nd])
             rows.append(Row(task, line["model"], ours, line[list(METRICS)].to_numpy(dtype=float)))
     return rows
@@ -112,8 +94,8 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         rows = compare(Path(arguments[0]))
-    except FileNotFoundError as error:
-        print(f"data set missing: {error.filename}", file=sys.stderr)
+    except (DataError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
         return 2
     console = Console()
     console.width = max(console.width, WIDTH)

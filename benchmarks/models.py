@@ -26,7 +26,7 @@ import pandas as pd
 ROUNDS = 2
 REPEATS = 5  # products that the peak is measured with
 BATCHES = {"moirai1": 32, "moirai_moe": 8, "moirai2": 32}  # series per pass of the reference
-OUR_BATCHES = {"moirai1": 256, "moirai_moe": 8, "moirai2": 32}  # of ours: what is left to the distributions gains from many
+OUR_BATCHES = {"moirai1": 256, "moirai_moe": 8, "moirai2": 32}  # of ours: quantiles of mixtures gain from many
 PATHS = {"moirai1": 1, "moirai_moe": 100, "moirai2": 9}  # rows of a series in a roll-out
 ONE_PASS = 64  # steps that Moirai 2.0 forecasts at once
 PUBLISHED = {

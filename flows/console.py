@@ -12,6 +12,8 @@ from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 from rich.table import Table
 
+from tasks.training.scores import written
+
 if TYPE_CHECKING:  # brings Prefect, which reads its settings when it is imported
     from flows.summary import Summary
 
@@ -52,9 +54,10 @@ def show(summary: "Summary") -> None:
     """Print the tables of a finished run."""
     console = Console()
     console.rule(f"[bold]{summary.flow}[/bold] of {summary.job}, standing at {summary.as_of}")
-    if summary.validation_loss:
-        before, after = summary.validation_loss
-        console.print(f"fine-tuning: WQL of the held-out windows {before:.4f} before, {after:.4f} after")
+    if summary.held_out:
+        how = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in summary.training.items())
+        console.print(f"fine-tuning: {how}", highlight=False)
+        console.print(_training_table(summary))
     if summary.scores:
         console.print(_score_table(summary))
     console.print(_place_table(summary))
@@ -70,6 +73,16 @@ def _score_table(summary: "Summary") -> Table:
         table.add_column(title, justify="right")
     for model, found in sorted(summary.scores.items(), key=lambda item: item[1]["wql"]):
         table.add_row(model, *(f"{found[metric]:.3f}" for metric in METRICS))
+    return table
+
+
+def _training_table(summary: "Summary") -> Table:
+    table = Table(title="Held-out windows", title_justify="left")
+    table.add_column("model")
+    for metric in ("wql", "mase"):
+        table.add_column(METRICS[metric], justify="right")
+    for row in summary.held_out:
+        table.add_row(str(row["model"]), *(written(row[name], digits) for name, digits in (("wql", 4), ("mase", 3))))
     return table
 
 

@@ -27,7 +27,7 @@ def finetune(job_file: str, as_of: datetime | None = None) -> Summary:
         as_of: moment the run stands at; later rows are not seen. None: the end of the data.
     """
     with recorded(job_file, "finetune", as_of) as run:
-        base = resolve(run.job, run.job.finetune.base, to_train=True)
+        base = resolve(run.job, run.job.finetune.base)
         data = prepare(run)
         attempt = run.attempt(data)
         trained = train(run.job, data.panel, base)

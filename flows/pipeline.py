@@ -35,7 +35,7 @@ def pipeline(job_file: str, as_of: datetime | None = None) -> Summary:
     """
     with recorded(job_file, "pipeline", as_of) as run:
         job = run.job
-        base = resolve(job, job.finetune.base, to_train=True)
+        base = resolve(job, job.finetune.base)
         others = [resolve(job, reference) for reference in job.backtest.models]
         data = prepare(run, forecasting=True)
         attempt = run.attempt(data)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +37,8 @@ class Summary(BaseModel):
     scores: dict[str, dict[str, float]]  # model -> metric -> value
     model: str | None  # name and version that forecast or were registered
     validation_loss: tuple[float, float] | None  # before and after fine-tuning
+    held_out: list[dict[str, Any]]  # scores of the windows held out of training: before, after, seasonal naive
+    training: dict[str, str]  # how the training was done, with what the series decided
     places: dict[str, str]  # what lies where
     next_steps: list[str]  # commands
 
@@ -71,6 +74,8 @@ class Outcome:
             candidate=tested.label(self.model) if tested and self.model else None,
             forecast_path=forecasts.path if forecasts else None,
             loss_path=trained.curve_path if trained else None,
+            training=trained.told if trained else {},
+            held_out=trained.held_out_rows if trained else [],
             next_steps=[f"`{command}`" for command in self._next_steps()],
         )
 
@@ -88,6 +93,8 @@ class Outcome:
             scores=self.tested.scores if self.tested else {},
             model=f"{self.model.name} version {self.model.version}" if self.model else None,
             validation_loss=(trained.zero_shot_loss, trained.best_loss) if trained else None,
+            held_out=trained.held_out_rows if trained else [],
+            training=trained.told if trained else {},
             places={
                 "report": report,
                 "warehouse": warehouse_url(run.job),

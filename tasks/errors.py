@@ -5,7 +5,8 @@
     ├── SourceError      the source: missing, unreadable, without the named columns
     ├── ValidationError  critical expectations failed; the text says where the report is
     ├── WarehouseError   the warehouse: locked, unreachable, of another schema
-    └── TrackingError    MLflow: unreachable, no such model, version or alias
+    ├── TrackingError    MLflow: unreachable, no such model, version or alias
+    └── TrainingError    the process of fine-tuning: killed, out of memory
 
 The command line prints the text of these on one line and exits with 1; other exceptions are defects and keep their
 traceback.
@@ -32,3 +33,7 @@ class WarehouseError(MoiraiError):
 
 class TrackingError(MoiraiError):
     """MLflow cannot be reached or does not know what was asked for."""
+
+
+class TrainingError(MoiraiError):
+    """The process of fine-tuning was killed or ran out of memory; another run goes on from its last state."""

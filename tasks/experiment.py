@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.errors import TrackingError
 from tasks.job import Job
-from tasks.mlflow_store import SQLITE, connect, explained, tracking_uri
+from tasks.mlflow_store import SQLITE, Tracked, connect, explained, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,9 +25,18 @@ RUNS = (
 
 
 def open_experiment(job: Job) -> str:
-    """Id of the experiment named like the job, made when missing.
+    """Id of the experiment named like the job, made when missing. Raises `TrackingError`."""
+    return described_experiment(job, describe_job(job))
+
+
+def described_experiment(job: Tracked, text: str) -> str:
+    """Id of the experiment named like what leaves runs in it, made when missing, with a description.
 
     With SQLite its artifacts go to the workspace; a server has its own place for them.
+
+    Args:
+        job: the job, or whatever else leaves runs.
+        text: what it does, in Markdown.
 
     Raises:
         TrackingError: see the module's docstring.
@@ -36,9 +45,9 @@ def open_experiment(job: Job) -> str:
     with explained(job):
         found = client.get_experiment_by_name(job.name)
         if found is None:
-            return _make_experiment(job, client)
+            return _make_experiment(job, client, text)
         if found.lifecycle_stage == "active":
-            _describe(client, found, describe_job(job))
+            _describe(client, found, text)
             return str(found.experiment_id)
     raise TrackingError(
         f"tracking: experiment {job.name} was deleted; bring it back with `mlflow experiments "
@@ -79,10 +88,10 @@ def _describe(client: "MlflowClient", found: Any, text: str) -> None:
         client.set_experiment_tag(found.experiment_id, WRITTEN, text)
 
 
-def _make_experiment(job: Job, client: "MlflowClient") -> str:
+def _make_experiment(job: Tracked, client: "MlflowClient", text: str) -> str:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see `connect`
 
-    folder, text = None, describe_job(job)
+    folder = None
     if tracking_uri(job).startswith(SQLITE):  # MLflow's default is ./mlruns of the working directory
         folder = job.workspace_path / "mlartifacts"
         try:

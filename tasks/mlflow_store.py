@@ -1,8 +1,9 @@
 """Where MLflow keeps runs and models: the job's `tracking`, opened once it is known to be usable.
 
-In: the job. Out: a client. Fails with `TrackingError`, which names the setting: no place MLflow can
-use, no MLflow database, a server that refuses. `UnreachableError` is its branch for a server that
-does not answer: the one failure that another attempt may mend.
+In: the job, or whatever else leaves runs (`Tracked`). Out: a client. Fails with `TrackingError`,
+which names the setting: no place MLflow can use, no MLflow database, a server that refuses.
+`UnreachableError` is its branch for a server that does not answer: the one failure that another
+attempt may mend.
 """
 
 import logging
@@ -12,10 +13,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tasks.errors import TrackingError
-from tasks.job import Job
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,11 +33,30 @@ ENVIRONMENT = {  # what MLflow reads; values already set win
 LONGEST_REASON = 300  # characters of MLflow's own words in an error
 
 
+class Tracked(Protocol):
+    """What leaves runs in MLflow: a job, a pretraining."""
+
+    @property
+    def name(self) -> str:
+        """Name of its experiment."""
+
+    @property
+    def tracking(self) -> str:
+        """MLflow tracking URI."""
+
+    @property
+    def workspace_path(self) -> Path:
+        """Folder for its artifacts."""
+
+    def resolve(self, path: str) -> Path:
+        """Absolute form of a path of it."""
+
+
 class UnreachableError(TrackingError):
     """The tracking server does not answer; it may do so later."""
 
 
-def tracking_uri(job: Job) -> str:
+def tracking_uri(job: Tracked) -> str:
     """The job's tracking URI; a relative SQLite path starts at the job's folder.
 
     Raises:
@@ -54,7 +73,7 @@ def tracking_uri(job: Job) -> str:
     )
 
 
-def connect(job: Job) -> "MlflowClient":
+def connect(job: Tracked) -> "MlflowClient":
     """A client of the job's runs and registry; a new SQLite file takes seconds to set up.
 
     Raises:
@@ -75,7 +94,7 @@ def connect(job: Job) -> "MlflowClient":
 
 
 @contextmanager
-def one_at_a_time(job: Job) -> Iterator[None]:
+def one_at_a_time(job: Tracked) -> Iterator[None]:
     """Hold the lock of the job's MLflow store on this machine: for steps that look first and write then.
 
     Raises:
@@ -94,7 +113,7 @@ def one_at_a_time(job: Job) -> Iterator[None]:
 
 
 @contextmanager
-def explained(job: Job) -> Iterator[None]:
+def explained(job: Tracked) -> Iterator[None]:
     """Turn what MLflow raises into one sentence that names the setting."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see `connect`
     from requests import RequestException  # noqa: PLC0415

@@ -13,7 +13,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
-from moirai.errors import CheckpointError
 from moirai.forecasting.covariates import CovariateEncoding
 from tasks.errors import TrackingError
 from tasks.job import Job
@@ -81,24 +80,6 @@ def resolve_model(job: Job, reference: str) -> ModelRef:
         licence=checkpoint.licence,
         encoding=CovariateEncoding.read(checkpoint.folder),
     )
-
-
-def check_trainable(model: ModelRef) -> ModelRef:
-    """The model, if it can be fine-tuned: to be asked before any work is done.
-
-    Raises:
-        CheckpointError: it is of a family that cannot be trained yet.
-    """
-    from moirai import hub  # noqa: PLC0415 - see above
-    from moirai.config import Moirai2Config  # noqa: PLC0415 - see above
-
-    family = hub.resolve(model.folder).config
-    if not isinstance(family, Moirai2Config):
-        raise CheckpointError(
-            f"finetune.base {model.reference} is a {family.FAMILY} checkpoint; fine-tuning takes Moirai 2.0 only yet, "
-            "forecasts and backtests take it"
-        )
-    return model
 
 
 def version_ref(job: Job, client: "MlflowClient", version: "ModelVersion", reference: str) -> ModelRef:
@@ -170,7 +151,6 @@ def _find_version(job: Job, client: "MlflowClient", reference: str) -> "ModelVer
     retry_condition_fn=is_worth_a_retry,
     cache_policy=NO_CACHE,
 )
-def resolve(job: Job, reference: str, *, to_train: bool = False) -> ModelRef:
-    """Pin a model reference: see `resolve_model`, and `check_trainable` where it is to be fine-tuned."""
-    model = resolve_model(job, reference)
-    return check_trainable(model) if to_train else model
+def resolve(job: Job, reference: str) -> ModelRef:
+    """Pin a model reference: see `resolve_model`."""
+    return resolve_model(job, reference)

@@ -4,11 +4,20 @@ In: the job, the flow or stage, and what is known of the run. Out: text. Nothing
 """
 
 import re
+from typing import Protocol
 
 import pandas as pd
 
 from moirai.evaluation.seasonality import to_offset
 from tasks.job import Job
+
+
+class Named(Protocol):
+    """What is called by a name: a job, a pretraining."""
+
+    @property
+    def name(self) -> str:
+        """Lower case, digits, - and _."""
 
 
 def run_name(job: Job, what: str, origin: pd.Timestamp | None = None, *, as_of: pd.Timestamp | None = None) -> str:
@@ -38,6 +47,6 @@ def run_tags(job: Job, flow: str, model: str | None = None) -> list[str]:
     return [f"job:{job.name}", f"flow:{flow}"] + ([f"model:{model}"] if model else [])
 
 
-def artifact_key(job: Job, flow: str, what: str) -> str:
+def artifact_key(job: Named, flow: str, what: str) -> str:
     """Key of an artifact in Prefect: the same for all runs of a job's flow, so that its history lies under it."""
     return re.sub(r"[^a-z0-9]+", "-", f"{job.name}-{flow}-{what}".lower()).strip("-")

@@ -10,14 +10,13 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from tasks.job import Job
-from tasks.naming import artifact_key
+from tasks.naming import Named, artifact_key
 
 WHOLE = 100.0  # per cent
 
 
 @contextmanager
-def progress(job: Job, step: str) -> Iterator[Callable[[int, int], None]]:
+def progress(job: Named, step: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while a step runs; it ends full where the step ends well.
 
     Args:

@@ -18,10 +18,11 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from tasks.artifacts import plain, publish_findings, publish_markdown, publish_table
-from tasks.findings import Findings, places
+from tasks.findings import Findings, Rows, places
 from tasks.job import Job
 from tasks.panel import PanelRef, read_beside, read_panel
 from tasks.pooling import MOST_VALUES, Segments, segment_rows, segments
+from tasks.training.scores import written
 from tasks.verdict import (
     METRICS,
     Verdict,
@@ -61,6 +62,8 @@ class ReportInputs(BaseModel):
     candidate: str | None = None  # model_name the report is about; None: best that is no baseline
     forecast_path: str | None = None  # forecast frame with model_name and model_version
     loss_path: str | None = None  # step, train_loss, validation_loss (NaN where not evaluated)
+    training: dict[str, str] = {}  # how it was done, with what the series decided
+    held_out: Rows = []  # scores of the windows that the training held out: before, after, seasonal naive
     next_steps: list[str] = []  # sentences; `commands` in backticks
 
     @property
@@ -103,9 +106,18 @@ def report_markdown(inputs: ReportInputs) -> str:
         for row in rows:
             cells = [plain(inputs.label(row["model"])), *(_score(row[m], m) for m in METRICS)]
             lines += ["| " + " | ".join([*cells, f"{row['windows']:,}"]) + " |"]
+    lines += _held_out_lines(inputs.held_out)
     lines += ["", *_findings_in_short(inputs), "", "| what | where |", "|---|---|"]
     lines += [f"| {name} | {plain(place)} |" for name, place in _places(inputs)]
     return "\n".join(lines) + "\n"
+
+
+def _held_out_lines(rows: Rows) -> list[str]:
+    """What fine-tuning brought on the windows that it held out, as a table."""
+    if not rows:
+        return []
+    lines = ["", "Held-out windows of the training span:", "", "| model | WQL | MASE |", "|---|---:|---:|"]
+    return lines + [f"| {plain(row['model'])} | {written(row['wql'], 4)} | {written(row['mase'], 3)} |" for row in rows]
 
 
 def _findings_in_short(inputs: ReportInputs) -> list[str]:
@@ -159,7 +171,8 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "most_values": MOST_VALUES,
         "tables": inputs.findings.tables(panel),
         "shown": SHOWN_ROWS,
-        "settings": job.finetune.model_dump(),
+        "settings": job.finetune.model_dump() | inputs.training,
+        "held_out": inputs.held_out,
         "trained": inputs.loss_path is not None,
         "places": _places(inputs),
         "next_steps": inputs.next_steps,
@@ -239,7 +252,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"score": _score, "count": "{:,}".format, "code": _code}
+    environment.filters |= {"score": _score, "count": "{:,}".format, "code": _code, "written": written}
     return environment
 
 
@@ -262,6 +275,9 @@ def publish_report(inputs: ReportInputs) -> str:
     text = report_markdown(inputs) + f"\nThe whole report: {path}\n"
     publish_markdown(job, flow, text, told=_verdict(inputs).headline)
     publish_findings(job, flow, inputs.findings, inputs.panel)
+    if inputs.held_out:
+        told = ", ".join(f"{row['model']} {written(row['wql'], 4)}" for row in inputs.held_out)
+        publish_table(job, flow, "held-out", inputs.held_out, told=f"WQL of the held-out windows: {told}")
     if inputs.backtest_folder:
         rows = score_table(inputs.backtest_folder)
         lowest = f"lowest WQL {_score(rows[0]['wql'])}, of {inputs.label(rows[0]['model'])}"

@@ -28,20 +28,19 @@ def track_training(job: Job, attempt: Attempt, trained: TrainResult, panel: Pane
     """Leave the losses, the curve and the base model of a fine-tuning as one MLflow run."""
     curve, frame = pd.read_parquet(trained.curve_path), read_panel(panel)
     points = {name: curve[["step", name]].dropna() for name in CURVES}
-    told = (
-        f"WQL of the held-out windows: {trained.zero_shot_loss:.4f} before, {trained.best_loss:.4f} after "
-        f"(best step {trained.best_step} of {trained.steps}). Fine-tuned from {trained.base.name}."
-    )
+    told = f"{trained.sentence()}. Fine-tuned from {trained.base.name}."
     return track(
         job,
         attempt,
         "finetune",
         description=f"{told}\n\n{attempt.findings.sentence()}",
         tags={"training_key": trained.training_key, "base_model": trained.base.name, "reused": trained.reused},
-        params={"base_version": trained.base.version, "base_licence": trained.base.licence},
+        params={"base_version": trained.base.version, "base_licence": trained.base.licence}
+        | {f"finetune.{name}": value for name, value in trained.settings.items()}  # in place of what was left open
+        | {"finetune.derived": ", ".join(trained.derived) or "nothing"},
         metrics=trained.metrics | attempt.findings.figures(panel, missing_share(frame, job)),
         series={name: [(int(step), float(loss)) for step, loss in rows.to_numpy()] for name, rows in points.items()},
-        tables=attempt.findings.tables(panel),
+        tables={"held_out": trained.held_out_rows, **attempt.findings.tables(panel)},
         figures={"loss": plot_loss(curve), "missing": plot_missing(frame, panel.values)},
         files=[Path(trained.curve_path)],
         panel=panel,

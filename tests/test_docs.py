@@ -200,9 +200,9 @@ def test_the_model_card_describes_the_weights():
         assert fact in card
 
 
-def test_the_rows_of_the_model_card_are_the_tasks_of_the_benchmark():
+def test_the_rows_of_the_model_card_are_the_tasks_of_the_evaluation():
     """The score table has a row per task, in order, and marks those of GIFT-Eval."""
-    from benchmarks.datasets import TASKS  # noqa: PLC0415 - see above
+    from moirai.evaluation.tasks import TASKS  # noqa: PLC0415 - see above
 
     card = TEXTS[ROOT / "moirai" / "starter" / "README.md"]
     rows = re.findall(r"^\| `(\w+)`( \*)? \|", card, re.MULTILINE)

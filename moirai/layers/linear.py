@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-MINIMUM_ROWS = 32  # with fewer, the call costs more than the product gains
+MINIMUM_ROWS = 16  # with fewer, the call costs more than the product gains
 
 
 class Linear(nn.Linear):

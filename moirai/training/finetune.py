@@ -1,67 +1,53 @@
-"""Fine-tune Moirai 2.0 on series of one's own, with Lightning.
+"""Fine-tune a network of any family on series of one's own, with Lightning.
 
 In: a module, the series of the training span, settings. Out: the module with the weights of the best validation (the
-ones it came with, if none was better) and the loss curve. Fails with `DataError` when no series is long enough or a
-loss is not finite. The last `validation_windows` horizons of every series are held out of training and forecast exactly
-as later in use; their weighted quantile loss decides when to stop and what to keep.
+ones it came with, if none was better), the loss curve, the settings as they were used. Fails with `DataError` when no
+series is long enough, or where values, a loss or a gradient are not finite: it names the series; with `ConfigError`
+when settings do not fit the family or the state is that of another run. The last `validation_windows` horizons of every
+series are held out of training and forecast exactly as later in use; their weighted quantile loss decides when to stop
+and what to keep.
 """
 
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from jaxtyping import Float
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
-from moirai.errors import DataError
-from moirai.models.moirai2 import Moirai2Module
-from moirai.training.finetune_module import MoiraiFinetuneModule
-from moirai.training.holdout import HeldOutWindows
-from moirai.training.windows import WindowSampler, window_shape
+from moirai.forecasting.families import Choices, family_of
+from moirai.models.moirai1 import MoiraiModule
+from moirai.models.moirai_moe import MoiraiMoEModule
+from moirai.models.pretrained import PretrainedModule
+from moirai.training.finetune_data import Loaders, Span
+from moirai.training.finetune_learner import FinetuneLearner
+from moirai.training.finetune_settings import FinetunePlan, FinetuneSettings, complete, derived_settings, patch_sizes
+from moirai.training.finetune_state import StateFolder, fingerprint
+from moirai.training.finetune_watch import CurvePoint, Watch
+
+__all__ = ["CurvePoint", "FinetuneResult", "FinetuneSettings", "finetune"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
-    """Everything that decides the weights, besides module and series."""
-
-    context: int  # steps
-    horizon: int  # steps
-    max_steps: int
-    batch_size: int
-    learning_rate: float
-    validate_every: int  # steps
-    patience: int  # validations without gain
-    validation_windows: int
-    precision: str = "fp32"
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """Losses at one step; NaN where not evaluated."""
-
-    step: int
-    train_loss: float  # mean quantile loss in scaled space since the last point
-    validation_loss: float  # weighted quantile loss of the held-out windows
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
     """What fine-tuning leaves behind."""
 
-    module: Moirai2Module
+    module: PretrainedModule
     curve: list[CurvePoint]
     best_step: int  # 0: the module as it came was not beaten
+    plan: FinetunePlan  # the settings without gaps
+    derived: dict[str, Any]  # those of them that were derived from series and module
+    trained_share: float  # of the module's parameters
 
     @property
     def zero_shot_loss(self) -> float:
@@ -74,116 +60,150 @@ class FinetuneResult:
         return next(point.validation_loss for point in self.curve if point.step == self.best_step)
 
 
-class _Watch(pl.Callback):
-    """Keeps curve and best weights, stops when validation no longer gains, reports progress."""
-
-    def __init__(self, settings: FinetuneSettings, on_step: Callable[[CurvePoint, int], None] | None) -> None:
-        self.settings, self.on_step = settings, on_step
-        self.curve: list[CurvePoint] = []
-        self.best_step, self.best_loss, self.since_best = 0, math.inf, 0
-        self.best_state: dict[str, torch.Tensor] = {}
-        self._losses: list[float] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Gather training losses."""
-        self._losses.append(float(trainer.callback_metrics["train_loss"]))
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """One point of the curve; keep the weights when they are the best so far."""
-        assert isinstance(pl_module, MoiraiFinetuneModule), "this callback watches fine-tuning only"
-        loss = float(trainer.callback_metrics["validation_loss"])
-        if not math.isfinite(loss):
-            raise DataError(
-                f"the validation loss at step {trainer.global_step} is {loss}; lower finetune.learning_rate"
-            )
-        point = CurvePoint(trainer.global_step, float(np.mean(self._losses)) if self._losses else math.nan, loss)
-        self._losses.clear()
-        self.curve.append(point)
-        if loss < self.best_loss:
-            self.best_step, self.best_loss, self.since_best = point.step, loss, 0
-            self.best_state = deepcopy(pl_module.module.state_dict())
-        else:
-            self.since_best += 1
-            trainer.should_stop = self.since_best >= self.settings.patience
-        trained = "" if math.isnan(point.train_loss) else f"training loss {point.train_loss:.4f}, "
-        mark = " (best)" if self.since_best == 0 else ""
-        logger.info("step %d/%d: %svalidation loss %.4f%s", point.step, self.settings.max_steps, trained, loss, mark)
-        if self.on_step is not None:
-            self.on_step(point, self.settings.max_steps)
-
-
 def finetune(
-    module: Moirai2Module,
+    module: PretrainedModule,
     series: Sequence[Float[np.ndarray, "_time"]],
     settings: FinetuneSettings,
     *,
     covariates: Sequence[Float[np.ndarray, "_covariate _time"]] | None = None,
+    item_ids: Sequence[str] | None = None,
+    state: Path | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
     on_step: Callable[[CurvePoint, int], None] | None = None,
 ) -> FinetuneResult:
     """Fine-tune in place and return the module with its best weights.
 
+    With several devices every process runs this call and gets the same result; the first one alone writes the state.
+
     Args:
         module: where training starts from.
         series: values up to the end of the training span, NaN where missing.
-        settings: windows, rates, length, seed.
+        settings: windows, rates, method, length, seed; what is None there is derived.
         covariates: of every series, as `moirai/forecasting/covariates.py` arranges them: what stands at a step is known
             there; None: there are none.
+        item_ids: of every series, for errors; None: their places.
+        state: folder where the run keeps its state, and from which it goes on; None: nothing is kept.
+        accelerator: as Lightning names them: `auto`, `cpu`, `gpu`.
+        devices: of the accelerator; several share the work, each with batches of its own.
         on_step: called after every validation with the point of the curve and the number of steps in all.
 
     Raises:
-        DataError: no series is long enough, or a loss is not finite.
+        DataError: no series is long enough, or values, a loss or a gradient are not finite.
+        ConfigError: settings do not fit the family, or the state is that of another run.
+        CheckpointError: the state is damaged.
     """
-    torch.manual_seed(settings.seed)
-    held_out = HeldOutWindows(
-        series,
-        context=settings.context,
-        horizon=settings.horizon,
-        windows=settings.validation_windows,
-        batch_size=settings.batch_size,
-        patch_size=module.config.patch_size,
-        covariates=covariates,
-    )
-    held_out_steps = settings.validation_windows * settings.horizon
-    shape = window_shape(context=settings.context, horizon=settings.horizon, patch_size=module.config.patch_size)
-    training = WindowSampler(
-        [one[: max(0, len(one) - held_out_steps)] for one in series],
-        shape,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        covariates=covariates and [one[:, : max(0, one.shape[1] - held_out_steps)] for one in covariates],
-    )
-    loaders = (
-        DataLoader(training, batch_size=None),
-        DataLoader(held_out, batch_size=None),
-    )
-    watch = _Watch(settings, on_step)
-    learner = MoiraiFinetuneModule(
+    span = Span(series, covariates, item_ids)
+    plan = complete(settings, module, [len(one) for one in series], covariates=span.variates)
+    trainer = _Trainer(accelerator, devices, plan.precision)
+    sizes = patch_sizes(module, settings.patch_size, plan.context)
+    if len(sizes) > 1:
+        plan = replace(plan, patch_size=_best_patch_size(module, sizes, span, plan, trainer))
+    kept = None if state is None else StateFolder(state, fingerprint(module, plan, series, covariates))
+    torch.manual_seed(plan.seed)
+    learner = FinetuneLearner(
         module,
-        learning_rate=settings.learning_rate,
-        max_steps=settings.max_steps,
-        horizon=settings.horizon,
-        target_tokens=shape.tokens if covariates else None,
+        _choices(module, plan.patch_size),
+        lr=plan.learning_rate,
+        method=plan.method,
+        lora_rank=plan.lora_rank,
+        max_steps=plan.max_steps,
     )
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            max_steps=settings.max_steps,
-            val_check_interval=min(settings.validate_every, settings.max_steps),
-            limit_train_batches=settings.max_steps,
+    share, derived = learner.trained_share, derived_settings(settings, plan)
+    _state(plan, derived, share)
+    watch = Watch(plan, kept, on_step)
+    try:
+        held_out = span.held_out(plan, family_of(module, learner.choices))
+        training = span.training(plan, is_causal=not isinstance(module, MoiraiModule))
+        saved = None if kept is None else kept.load()
+        _train(learner, Loaders(training, held_out, learner, plan), watch, trainer, saved=saved)
+        learner.load_trained(watch.best_weights)
+    finally:
+        learner.finish()
+    return FinetuneResult(module, watch.curve, watch.best_step, plan, derived, share)
+
+
+@rank_zero_only
+def _state(plan: FinetunePlan, derived: dict[str, Any], share: float) -> None:
+    """Say what was derived and how much is trained."""
+    if derived:
+        logger.info("derived: %s", ", ".join(f"{name} {value:g}" for name, value in derived.items()))
+    logger.info("method %s: %.2f %% of the parameters are trained", plan.method, 100 * share)
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Where and in which precision Lightning computes."""
+
+    accelerator: str
+    devices: int
+    precision: str
+
+    def make(self, *, steps: int = 1, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
+        """A trainer of that many steps."""
+        # Unused parameters occur: experts without a token, the variate bias of single series.
+        several = "ddp_find_unused_parameters_true"
+        return pl.Trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
-            precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
-            gradient_clip_val=1.0,
-            devices=1,
-            callbacks=[watch],
+            precision="bf16-mixed" if self.precision == "bf16" else "32-true",
+            accelerator=self.accelerator,
+            devices=self.devices,
+            strategy="auto" if self.devices == 1 else several,
+            use_distributed_sampler=False,
+            callbacks=list(callbacks),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.validate(learner, loaders[1], verbose=False)
+
+
+def _train(
+    learner: FinetuneLearner,
+    loaders: Loaders,
+    watch: Watch,
+    trainer: _Trainer,
+    *,
+    saved: dict[str, Any] | None,
+) -> None:
+    """From the first step, or from where the saved state stands, to the end."""
+    with _quiet_lightning():
+        if saved is not None:
+            learner.go_on(step=saved["step"], weights=saved["weights"], optimizer=saved["optimizer"])
+            watch.take_up(saved)
+            logger.info("going on from step %d", learner.step)
+            if watch.is_done:
+                return
+        run = trainer.make(steps=watch.plan.max_steps - learner.step, callbacks=[watch])
+        if saved is None:
+            run.validate(learner, datamodule=loaders, verbose=False)
         learner.train()
-        trainer.fit(learner, *loaders)
-    module.load_state_dict(watch.best_state)
-    return FinetuneResult(module.eval(), watch.curve, watch.best_step)
+        run.fit(learner, datamodule=loaders)
+
+
+def _best_patch_size(
+    module: PretrainedModule, sizes: Sequence[int], span: Span, plan: FinetunePlan, trainer: _Trainer
+) -> int:
+    """The patch size with which the module, as it is, forecasts the held-out windows best."""
+    losses: dict[int, float] = {}
+    for size in sizes:
+        learner = FinetuneLearner(module, _choices(module, size))
+        held_out = DataLoader(span.held_out(plan, family_of(module, learner.choices)), batch_size=None)
+        with _quiet_lightning():
+            (found,) = trainer.make().validate(learner, held_out, verbose=False)
+        losses[size] = found["validation_loss"]
+    shown = ", ".join(f"{size}: {loss:.4f}" for size, loss in losses.items())
+    logger.info("weighted quantile loss of the held-out windows by patch size: %s", shown)
+    return min(losses, key=lambda size: losses[size])
+
+
+def _choices(module: PretrainedModule, patch_size: int) -> Choices:
+    """How held-out windows are forecast; sample paths with kept keys and values, which costs a small part."""
+    is_sampled = isinstance(module, MoiraiMoEModule)
+    return Choices(patch_size=patch_size, decoding="cached" if is_sampled else "exact")
 
 
 @contextmanager
@@ -196,6 +216,7 @@ def _quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            warnings.filterwarnings("ignore", ".*overridden `transfer_batch_to_device`.*")  # as is meant
             warnings.filterwarnings("ignore", ".*LeafSpec.*")
             yield
     finally:

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from moirai.errors import DataError
 from moirai.forecasting.inputs import SeriesInput, stack_inputs
 from moirai.tokens import ForecastInputs
+from moirai.training.windows import narrow
 
 MAX_FORECASTS = 512  # enough for a steady figure; more would take longer than the training between two validations
 
@@ -42,9 +43,10 @@ class HeldOutWindows(Dataset):
         batch_size: windows in a batch.
         patch_size: of the model.
         covariates: of every series: what stands at a step is known there; None: there are none.
+        item_ids: of every series; None: their places.
 
     Raises:
-        DataError: no series can hold out a window.
+        DataError: no series can hold out a window, or one holds infinite values.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class HeldOutWindows(Dataset):
         batch_size: int,
         patch_size: int = 1,
         covariates: Sequence[Float[np.ndarray, "_covariate _time"]] | None = None,
+        item_ids: Sequence[str] | None = None,
     ) -> None:
+        names = [str(n) for n in range(len(series))] if item_ids is None else item_ids
+        series = [narrow(one, name) for one, name in zip(series, names, strict=True)]
         beside: Sequence[np.ndarray | None] = [None] * len(series) if covariates is None else covariates
         pairs = [
-            (_seen(one, known, len(one) - back * horizon), one[len(one) - back * horizon :][:horizon])
+            (_seen(one, known, len(one) - back * horizon, name), one[len(one) - back * horizon :][:horizon])
             for back in range(windows, 0, -1)
-            for one, known in zip(series, beside, strict=True)
+            for one, known, name in zip(series, beside, names, strict=True)
             if len(one) > back * horizon
         ]
         pairs = [pair for pair in pairs if not (np.isnan(pair[0].target).all() or np.isnan(pair[1]).all())]
@@ -85,10 +90,10 @@ class HeldOutWindows(Dataset):
         return self.batches[index]
 
 
-def _seen(values: np.ndarray, covariates: np.ndarray | None, steps: int) -> SeriesInput:
+def _seen(values: np.ndarray, covariates: np.ndarray | None, steps: int, name: str) -> SeriesInput:
     """What a forecast after `steps` steps looks at."""
     past = None if covariates is None else covariates[:, :steps]
-    return SeriesInput(target=values[None, :steps], past_feat_dynamic_real=past)
+    return SeriesInput(target=values[None, :steps], past_feat_dynamic_real=past, name=f"series {name!r}")
 
 
 def _batch(pairs: list[tuple[SeriesInput, np.ndarray]], *, context: int, horizon: int, patch_size: int) -> HeldOutBatch:

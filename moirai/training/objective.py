@@ -6,8 +6,10 @@ patch lies in the prediction part are the origins, so no origin sees a statistic
 loss on what follows).
 """
 
+from collections.abc import Callable
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from moirai.losses import packed_mean, pinball
@@ -56,31 +58,58 @@ def counted_origins(tokens: PackedTokens) -> Bool[Tensor, "batch seq"]:
     return origin
 
 
+def median_error(
+    predicted: Float[Tensor, "*batch quantile patch"],
+    target: Float[Tensor, "*batch patch"],
+    levels: Float[Tensor, "quantile"],
+) -> Float[Tensor, "*batch patch"]:
+    """Error of the level nearest to one half."""
+    middle = int((levels - 0.5).abs().argmin())
+    return predicted[..., middle, :] - target
+
+
 def quantile_objective(
-    module: Moirai2Module, tokens: PackedTokens, *, target_tokens: int | None = None
+    module: Moirai2Module,
+    tokens: PackedTokens,
+    *,
+    target_tokens: int | None = None,
+    error: Callable[[Tensor, Tensor, Tensor], Tensor] = pinball,
 ) -> Float[Tensor, ""]:
     """Mean quantile loss, in scaled space, of all origins and all patches that each predicts.
+
+    Only origins are projected to quantiles. A batch without any costs nothing.
 
     Args:
         module: the network.
         tokens: packed samples.
         target_tokens: tokens at the start of every row that are predicted, those behind them are covariates and only
             looked at; None: all.
+        error: what a predicted value costs, of the quantiles, the target and the levels.
     """
     scaling = module.scaling(tokens)
     encoded = module.encode_scaled(tokens, scaling)
     if target_tokens is not None:
         index = torch.arange(target_tokens, device=tokens.target.device)
         tokens, scaling, encoded = tokens.select(index), scaling.select(index), encoded[:, :target_tokens]
-    predicted = module.head(encoded).float()  # [batch, seq, ahead, quantile, patch]
+    origins = counted_origins(tokens)
+    if not origins.any():
+        return encoded.sum() * 0
     scaled = ((tokens.target - scaling.loc) / scaling.scale).clamp(-TARGET_CLIP, TARGET_CLIP)
     following, counted = next_patches(scaled, tokens, module.config.num_predict_token)
     levels = torch.tensor(module.config.quantile_levels, device=scaled.device)
-    loss = pinball(predicted, following, levels)  # [batch, seq, ahead, patch]
-    return packed_mean(
-        loss.flatten(2),
-        counted.flatten(2),
-        counted_origins(tokens),
-        tokens.sample_id,
-        tokens.variate_id,
-    )
+    predicted = module.head(encoded[origins]).float()  # [origin, ahead, quantile, patch]
+    loss = error(predicted, following[origins], levels)  # [origin, ahead, patch]
+    return mean_over_groups(loss.flatten(1), counted[origins].flatten(1), tokens, origins)
+
+
+def mean_over_groups(
+    elementwise: Float[Tensor, "chosen element"],
+    counted: Bool[Tensor, "chosen element"],
+    tokens: PackedTokens,
+    chosen: Bool[Tensor, "batch seq"],
+) -> Float[Tensor, ""]:
+    """As `packed_mean`, of the chosen tokens alone, in the order of rows: all of them predict."""
+    row = torch.arange(len(chosen), device=chosen.device)[:, None]
+    sample: Int[Tensor, "batch seq"] = row * (tokens.sample_id.amax() + 1) + tokens.sample_id
+    ids = sample[chosen][None], tokens.variate_id[chosen][None]
+    return packed_mean(elementwise[None], counted[None], torch.ones_like(ids[0], dtype=torch.bool), *ids)

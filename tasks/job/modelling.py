@@ -55,14 +55,40 @@ class Backtest(Setting):
 class Finetune(Setting):
     """Fine-tuning of a base model on the span before the first backtest window."""
 
-    base: str = Field("starter", description="model reference that training starts from")
+    base: str = Field("starter", description="model reference that training starts from, of any family")
+    method: Literal["full", "head", "frozen_ffn", "lora"] = Field(
+        "full",
+        description="weights that are trained: all; those of the output; all but the feed-forward networks; low-rank "
+        "adapters, which are merged when the model is saved",
+    )
+    lora_rank: Positive | None = Field(
+        None, description="rank of the adapters of lora; null: at most 8, with which 3 % of the weights are trained"
+    )
     max_steps: Positive = Field(400, description="optimiser steps at most")
-    batch_size: Positive = Field(32, description="windows per step")
-    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate of AdamW")
+    context: Positive | None = Field(
+        None,
+        description="steps of a training window before what it predicts; null: those of `context`, or what the longest "
+        "training span holds",
+    )
+    patch_size: Positive | None = Field(
+        None,
+        description="steps of a token, one of the base's sizes; null: its only one, of Moirai-MoE 16, of Moirai "
+        "1.x the one that forecasts the held-out windows best",
+    )
+    batch_size: Positive | None = Field(None, description="windows per step and device; null: 8 to 64, by their length")
+    learning_rate: float | None = Field(
+        None, gt=0, description="peak learning rate of AdamW; null: by method, 5e-4 for full"
+    )
     validate_every: Positive = Field(50, description="steps between two validations")
     patience: Positive = Field(4, description="validations without gain before training stops")
     validation_windows: Positive = Field(
         4, description="horizons at the end of the training span held out for early stopping"
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="where training runs; auto: on a GPU where there is one"
+    )
+    devices: Positive = Field(1, description="GPUs that share every step, or processes on the CPU")
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        "fp32", description="arithmetic of matrix products; auto: bf16 where the device is made for it"
+    )
     seed: int = Field(0, ge=0, description="seed of everything random")

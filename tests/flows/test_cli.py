@@ -10,11 +10,12 @@ from flows.cli import app, main
 from tasks.job import load_job
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-COMMANDS = ["init", "ingest", "finetune", "backtest", "forecast", "pipeline", "models"]
+WITH_JOB = ["ingest", "finetune", "backtest", "forecast", "pipeline"]
+COMMANDS = ["init", *WITH_JOB, "models", "evaluate", "pretrain"]
 
 
 def test_every_flow_has_its_command():
-    """The commands are those of the flows, `init` and `models`."""
+    """The commands are those of the flows, `init`, `models`, `evaluate` and `pretrain`."""
     assert [one.name or one.callback.__name__ for one in app.registered_commands] == COMMANDS
 
 
@@ -31,7 +32,7 @@ def test_help_imports_nothing_heavy():
     assert all(command in done.stdout for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS[1:-1])
+@pytest.mark.parametrize("command", WITH_JOB)
 def test_a_missing_job_file_is_one_line_and_exit_code_1(command, tmp_path, capsys):
     """The error names the file and the mend; nothing is made."""
     with pytest.raises(SystemExit) as ended:

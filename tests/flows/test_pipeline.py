@@ -33,29 +33,37 @@ def run_pipeline(job_file):
     return pipeline(str(job_file))
 
 
-def test_everything_the_pipeline_promises_is_there_and_a_second_run_leaves_the_same_rows(job_file):
-    """One run fills every table, registers a version, writes a report; another adds only its attempt."""
-    summary = run_pipeline(job_file)
+@pytest.fixture(scope="module")
+def piped(tmp_path_factory, mlflow_template, prefect_server):  # noqa: ARG001 - a flow needs the server
+    """The small job's file, and the summary of its first run."""
+    folder = tmp_path_factory.mktemp("piped")
+    (folder / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    file = write_job(folder)
+    return file, run_pipeline(file)
 
+
+def test_everything_the_pipeline_promises_is_there_and_a_second_run_leaves_the_same_rows(piped):
+    """One run fills every table, registers a version, writes a report; another adds only its attempt."""
+    job_file, summary = piped
     first = rows(job_file)
     assert set(summary.scores) == {"shops", "tiny", "naive", "seasonal_naive:24", "seasonal_naive:12"}
     assert first["forecasts"] == 2 * HORIZON
     assert first["observations"] == 2 * (2 * 300 - 10) - 1  # two columns, ten hours missing, one value impossible
     assert first["scores"] > 0
-    assert first["runs"] == 1
     assert Path(summary.places["report"]).is_file()
 
     second = run_pipeline(job_file)
     again = rows(job_file)
     assert {table: again[table] for table in TABLES[:-1]} == {table: first[table] for table in TABLES[:-1]}
-    assert again["runs"] == 2
+    assert again["runs"] == first["runs"] + 1
+    assert second.held_out == summary.held_out
     assert second.model == summary.model
     assert second.scores == summary.scores
 
 
-def test_the_registered_version_is_what_forecast(job_file):
+def test_the_registered_version_is_what_forecast(piped):
     """The alias follows the backtest, and the rows carry name and version of the model that made them."""
-    summary = run_pipeline(job_file)
+    job_file, summary = piped
     job = load_job(job_file)
     client = MlflowClient(tracking_uri=f"sqlite:///{job.folder / 'mlflow.db'}")
     versions = client.search_model_versions("name='shops'")

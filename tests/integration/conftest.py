@@ -46,9 +46,8 @@ class Place:
             [BIN / program, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
 
-    def deploy(self, **changes: str | None) -> subprocess.CompletedProcess[str]:
+    def deploy(self, file: str = "deployments/prefect.yaml", **changes: str | None) -> subprocess.CompletedProcess[str]:
         """Deploy as docs/operations.md says."""
-        file = "deployments/prefect.yaml"
         return self.run("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file, **changes)
 
 
@@ -74,6 +73,7 @@ def write_job(folder: Path) -> Path:
         "context": 64,
         "model": "tiny",
         "backtest": {"windows": 1},
+        "finetune": {"base": "tiny", "max_steps": 2, "batch_size": 4, "validate_every": 1},
     }
     (folder / "job.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return folder / "job.yaml"

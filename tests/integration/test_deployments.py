@@ -7,10 +7,10 @@ import pytest
 from tasks.job import load_job
 from tasks.warehouse import open_warehouse, warehouse_url
 
-from .conftest import HORIZON, HOURS, ROOT, wait_for
+from .conftest import HORIZON, HOURS, ROOT, process, wait_for
 
 pytestmark = pytest.mark.integration
-FORECAST = "forecast/daily"
+FORECAST, GPU_POOL = "forecast/daily", "moirai-gpu"
 DEPLOYMENTS = {FORECAST, "ingest/on-demand", "finetune/on-demand", "backtest/on-demand", "pipeline/on-demand"}
 OF_THE_RUN = ["run_id", "issued_at"]
 
@@ -110,3 +110,30 @@ def test_the_same_flow_gives_the_same_rows_in_all_three_ways(place, request):
     assert counts | {"observations": HOURS, "forecasts": HORIZON, "runs": 3} == counts
     said = f"stored {HORIZON} rows of forecasts"
     wait_for(lambda: said in messages(place, asked.id), seconds=10, what="the log of our own packages on the server")
+
+
+def test_a_fine_tuning_runs_in_the_pool_of_the_gpu(place):
+    """Deployed to a pool of its own, trained in a process of its own; what that process logs reaches the server."""
+    made = place.run("prefect", "work-pool", "create", GPU_POOL, "--type", "process")
+    assert made.returncode == 0, made.stdout + made.stderr
+    deployed = place.deploy(file="deployments/gpu.yaml")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    deployments = [place.client.read_deployment_by_name(name) for name in ("finetune/gpu", "pipeline/gpu")]
+    try:
+        assert {one.work_pool_name for one in deployments} == {GPU_POOL}
+        assert {one.job_variables["env"]["CUDA_VISIBLE_DEVICES"] for one in deployments} == {"0"}
+        asked = place.client.create_flow_run_from_deployment(deployments[0].id)
+        with process(
+            place.folder,
+            "gpu-worker",
+            *("worker", "start", "--pool", GPU_POOL),
+            **place.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+        ):
+            state = wait_for(lambda: final_state(place, asked.id), seconds=120, what="the end of the fine-tuning")
+            assert state.is_completed(), state
+        said = messages(place, asked.id)
+        assert any(line.startswith("step 2/2: ") for line in said)
+        assert any(line.startswith("WQL / MASE of the held-out windows: zero-shot") for line in said)
+    finally:
+        for one in deployments:
+            place.client.delete_deployment(one.id)

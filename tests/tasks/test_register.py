@@ -12,12 +12,10 @@ import pytest
 import torch
 import yaml
 
-from moirai import Moirai2Config, Moirai2Module, MoiraiConfig, MoiraiModule, hub
-from moirai.errors import CheckpointError
+from moirai import Moirai2Config, Moirai2Module, hub
 from moirai.forecasting.covariates import CovariateEncoding
 from tasks import mlflow_store, register, tracking
 from tasks.errors import TrackingError
-from tasks.model_reference import check_trainable
 
 from .shop import make_attempt, make_job, make_panel
 
@@ -318,13 +316,3 @@ def test_a_server_keeps_versions_and_hands_them_out(server, panel, tmp_path):
     shutil.rmtree(tmp_path / "kept")
     shutil.rmtree(job.workspace_path / "models")
     assert register.register_model(job, **training).version == "2"
-
-
-def test_a_base_of_another_family_is_refused_before_any_work(job, tmp_path):
-    """It forecasts, but fine-tuning takes Moirai 2.0; the error names the model and its family."""
-    config = MoiraiConfig(d_model=64, num_layers=1, patch_sizes=(8,))
-    MoiraiModule(config).save_pretrained(tmp_path / "older")
-    older = register.resolve_model(job, "older")
-    assert older.name == "older"
-    with pytest.raises(CheckpointError, match=r"finetune.base older is a Moirai 1\.x .*fine-tuning takes Moirai 2\.0"):
-        check_trainable(older)

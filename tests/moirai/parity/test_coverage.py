@@ -21,6 +21,7 @@ COVERED = {
     "components/attention.safetensors": ["test_components::test_attention"],
     "components/attention_bias.safetensors": ["test_components::test_attention_bias"],
     "components/attention_linear_bias.safetensors": ["test_components::test_attention"],
+    "components/collate.safetensors": ["test_packing::test_first_fit_decreasing", "test_packing::test_padding"],
     "components/ffn.safetensors": ["test_components::test_ffn"],
     "components/imputation.safetensors": ["test_components::test_imputation"],
     "components/losses.safetensors": [
@@ -34,11 +35,14 @@ COVERED = {
     "components/optim.json": [
         "test_components::test_optim_schedule",
         "test_published::test_optim_groups",
+        "test_optim::test_optim_patterns",
+        "test_optim::test_optim_schedules",
     ],
     "components/patch_size_constraints.json": ["test_patch_sizes::test_patch_size_table"],
     "components/rmsnorm.safetensors": ["test_components::test_rmsnorm"],
     "components/rotary.safetensors": ["test_components::test_rotary"],
     "components/scaler.safetensors": ["test_components::test_scaler"],
+    "components/transforms.safetensors": ["test_packing::test_pretraining_layout", "test_packing::test_window_layout"],
     "components/ts_embed.safetensors": ["test_components::test_ts_embed", "test_components::test_ts_embed_multi_size"],
     "moirai2/module_packed.safetensors": [
         "test_module::test_module_statistics",
@@ -53,7 +57,7 @@ for name in ("moirai", "moirai_2h", "moirai_moe", "moirai2"):
     COVERED[f"{name}/checkpoint/config.json"] = ["test_published::test_published_config"]
     COVERED[f"{name}/checkpoint/model.safetensors"] = ["test_published::test_checkpoint"]
 MODULE_TESTS = ("statistics", "mask", "outputs", "layers", "raw_parameters", "one_patch_size")
-MODULE_TESTS += ("parameters", "distribution", "loss")
+MODULE_TESTS += ("parameters", "distribution", "loss", "training_loss")
 for name in ("moirai", "moirai_2h", "moirai_moe"):
     COVERED[f"{name}/module_packed.safetensors"] = [f"test_distribution_modules::test_module_{t}" for t in MODULE_TESTS]
 for name in (*(f"1.{n}-R-{size}" for n in (0, 1) for size in ("small", "base", "large")), "2.0-R-small"):

@@ -13,6 +13,8 @@ from moirai.layers.attention import AttentionPattern
 from moirai.losses import packed_mean
 from moirai.models.distribution_module import DistributionModule
 from moirai.tokens import PackedTokens
+from moirai.training.batch import TrainingBatch
+from moirai.training.objectives import likelihood_objective, training_loss
 
 FOLDERS = ("moirai", "moirai_2h", "moirai_moe")
 FIELDS = ("target", "observed_mask", "sample_id", "time_id", "variate_id", "prediction_mask")
@@ -143,10 +145,27 @@ def test_module_distribution(case, assert_close):
 
 def test_module_loss(case, assert_close):
     """The negative log-likelihood and its gradients agree for every parameter."""
-    module, t, tokens = case.module, case.expected, case.tokens
+    module, tokens = case.module, case.tokens
     density = module(tokens, case.patch_size).log_prob(tokens.target)
     counted = tokens.observed_mask & tokens.prediction_mask[..., None]
     loss = packed_mean(-density, counted, tokens.prediction_mask, tokens.sample_id, tokens.variate_id)
+    check_loss(case, loss, assert_close)
+
+
+def test_module_training_loss(case, assert_close):
+    """The objective that looks at predicted tokens only has the same value and the same gradients.
+
+    In the stored loss of Moirai-MoE a token describes itself.
+    """
+    batch = TrainingBatch(tokens=case.tokens, patch_size=case.patch_size)
+    check_loss(case, likelihood_objective(case.module, batch, ahead=0), assert_close)
+    if case.module.config.FAMILY == "Moirai 1.x":
+        assert_close(training_loss(case.module, batch).detach(), case.expected["out.loss"], "component")
+
+
+def check_loss(case, loss, assert_close):
+    """A loss and its gradients are the stored ones."""
+    module, t = case.module, case.expected
     assert_close(loss.detach(), t["out.loss"], "component")
     parameters = dict(module.named_parameters())
     found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)

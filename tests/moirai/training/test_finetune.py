@@ -1,10 +1,12 @@
 """Fine-tuning: it learns, repeats, keeps the best weights, and refuses what cannot be trained on."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
-from moirai import Moirai2Config, Moirai2Module, MoiraiForecast
+from moirai import Moirai2Config, Moirai2Module, MoiraiConfig, MoiraiForecast, MoiraiModule
 from moirai.errors import DataError
 from moirai.training.finetune import FinetuneSettings, finetune
 from moirai.training.holdout import HeldOutWindows
@@ -65,15 +67,6 @@ def test_a_training_that_makes_it_worse_leaves_the_weights_as_they_were():
     assert all(result.module.state_dict()[name].equal(before[name]) for name in before)
 
 
-def test_it_overfits_one_series_to_near_its_floor():
-    """A noiseless pattern is learnt almost exactly."""
-    pattern = np.tile(np.arange(8.0), 60)
-    result = finetune(module(), [pattern], settings(max_steps=300, validate_every=100, learning_rate=5e-3))
-    assert result.best_loss < 0.02
-    forecast = MoiraiForecast(result.module, context_length=64).predict_arrays([pattern], horizon=8)
-    np.testing.assert_allclose(forecast[0, 4], np.arange(8.0), atol=0.3)
-
-
 def test_validation_forecasts_as_later_in_use():
     """The validation loss is the weighted quantile loss of the forecasts that `MoiraiForecast` makes."""
     series = seasonal(200)
@@ -121,16 +114,28 @@ def test_a_loss_that_is_not_finite_stops_the_training():
         finetune(module(), [seasonal()], settings(learning_rate=1e30, max_steps=5, validate_every=5))
 
 
-def test_a_known_covariate_that_drives_the_target_is_learnt():
-    """Random promotions of ten times the noise: with them the loss of held-out windows is less than half."""
-    rng = np.random.default_rng(0)
-    horizon, steps = 8, 400
-    promotions = rng.random((4, steps + horizon)) < 0.3
-    series = [10.0 * one[:steps] + rng.normal(0, 1, steps) for one in promotions]
-    known = [one[None, horizon:].astype(np.float32) for one in promotions]  # at every step the one of a horizon later
-    chosen = settings(max_steps=200, batch_size=16, validate_every=100)
-    without, beside = (finetune(module(), series, chosen, covariates=one) for one in (None, known))
-    assert beside.best_loss < 0.5 * without.best_loss
+@pytest.mark.parametrize("place", [3, -1])
+def test_infinite_values_are_refused_by_name(place):
+    """Whether they stand in the training windows or in the held-out ones, the error names their series."""
+    broken = seasonal()
+    broken[place] = np.inf
+    with pytest.raises(DataError, match=r"series 'second'.* infinite in float32; rescale"):
+        finetune(module(), [seasonal(), broken], settings(), item_ids=["first", "second"])
+
+
+def test_the_patch_size_of_moirai_1_is_the_one_that_forecasts_the_held_out_windows_best(caplog):
+    """Every size of which the context holds two patches is tried; the choice is told as derived."""
+    start = MoiraiModule(MoiraiConfig(d_model=64, num_layers=1, patch_sizes=(8, 16, 64)))
+    losses = {
+        size: finetune(deepcopy(start), [seasonal()], settings(max_steps=1, patch_size=size)).zero_shot_loss
+        for size in (8, 16)
+    }
+    with caplog.at_level("INFO", logger="moirai"):
+        result = finetune(start, [seasonal()], settings(max_steps=1))
+    assert result.plan.patch_size == min(losses, key=losses.get)
+    assert result.derived == {"patch_size": result.plan.patch_size}
+    assert f"derived: patch_size {result.plan.patch_size}" in caplog.text
+    assert "64:" not in caplog.text
 
 
 def test_held_out_windows_see_covariates_up_to_their_origin():

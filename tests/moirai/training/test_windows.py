@@ -6,15 +6,17 @@ import torch
 
 from moirai.errors import DataError
 from moirai.forecasting.inputs import SeriesInput, stack_inputs
+from moirai.forecasting.masked_decoding import zero_filled
 from moirai.tokens import forecast_tokens
-from moirai.training.windows import COVARIATE_CLIP, WindowSampler, WindowShape, window_shape
+from moirai.training.window_layout import COVARIATE_CLIP, WindowShape, window_shape
+from moirai.training.windows import WindowSampler
 
-SHAPE = WindowShape(patch_size=4, context_tokens=6, predicted_tokens=2)
+SHAPE = WindowShape(patch_size=4, context_tokens=6, predicted_steps=8)
 
 
-def sampler(series, *, batch_size=8, seed=0, shape=SHAPE, covariates=None):
+def sampler(series, *, batch_size=8, seed=0, shape=SHAPE, **options):
     """A sampler of small windows."""
-    return WindowSampler(series, shape, batch_size=batch_size, seed=seed, covariates=covariates)
+    return WindowSampler(series, shape, batch_size=batch_size, seed=seed, **options)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def test_a_quarter_of_the_context_is_predicted_and_the_horizon_at_least(context,
 def test_windows_are_stretches_of_the_series_in_whole_patches():
     """Every row holds consecutive values that end somewhere in a series."""
     series = np.arange(1000, dtype=np.float64)
-    batch = next(iter(sampler([series])))
+    batch = sampler([series])[0].tokens
     flat = batch.target.flatten(1)
     real = batch.observed_mask.flatten(1)
     for row, mask in zip(flat, real, strict=True):
@@ -42,14 +44,14 @@ def test_windows_are_stretches_of_the_series_in_whole_patches():
 def test_a_seed_gives_the_same_batches_and_another_seed_others():
     """Training can be repeated."""
     series = [np.random.default_rng(1).normal(size=500)]
-    first, second, other = (next(iter(sampler(series, seed=seed))).target for seed in (0, 0, 1))
+    first, second, other = (sampler(series, seed=seed)[0].tokens.target for seed in (0, 0, 1))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
 def test_every_end_of_every_series_is_drawn_in_proportion_to_its_length():
     """A series three times as long gives about three times as many windows."""
-    drawn = sampler([np.full(200, 1.0), np.full(600, 2.0)], batch_size=4000).draw(np.random.default_rng(0))
+    drawn = sampler([np.full(200, 1.0), np.full(600, 2.0)], batch_size=4000)[0].tokens
     share = (drawn.target[:, -1, -1] == 2).float().mean().item()
     assert share == pytest.approx(593 / (593 + 193), abs=0.03)
 
@@ -58,7 +60,7 @@ def test_a_window_at_the_start_of_a_series_is_laid_out_as_in_forecasting():
     """Padding tokens, ids and filler equal those of a forecast from the same history."""
     series = np.random.default_rng(0).normal(size=11)
     series[3] = np.nan
-    one = sampler([series[:8]], batch_size=1).draw(np.random.default_rng(0))  # one possible end: the whole series
+    one = sampler([series[:8]], batch_size=1)[0].tokens  # one possible end: the whole series
     inputs = stack_inputs([SeriesInput(target=series[None, :4])], context=24, horizon=4)
     expected = forecast_tokens(inputs, horizon=4, patch_size=4)
     assert one.sample_id[0].tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
@@ -72,7 +74,7 @@ def test_missing_values_are_filled_but_not_observed():
     """The filler never counts."""
     series = np.full(100, 5.0)
     series[::3] = np.nan
-    batch = next(iter(sampler([series])))
+    batch = sampler([series])[0].tokens
     assert torch.isfinite(batch.target).all()
     assert batch.observed_mask.float().mean() < 0.7
 
@@ -88,7 +90,7 @@ def test_covariates_are_laid_out_as_in_forecasting():
     rng = np.random.default_rng(0)
     series, beside = rng.normal(size=9).astype(np.float32), rng.normal(size=(2, 9)).astype(np.float32)
     series[2], beside[1, 3] = np.nan, np.nan
-    batch = sampler([series], covariates=[beside]).draw(np.random.default_rng(0))
+    batch = sampler([series], covariates=[beside])[0].tokens
     row = (
         batch.target[:, 7, -1].tolist().index(series[8])
     )  # the window of the whole series; its last patch is predicted
@@ -104,7 +106,7 @@ def test_covariates_leave_the_target_as_it_was():
     """The same seed draws the same windows; the target's tokens are those of a training without covariates."""
     series = [np.random.default_rng(1).normal(size=90), np.random.default_rng(2).normal(size=15)]
     beside = [np.ones((2, len(one))) for one in series]
-    alone, both = next(iter(sampler(series))), next(iter(sampler(series, covariates=beside)))
+    alone, both = sampler(series)[0].tokens, sampler(series, covariates=beside)[0].tokens
     index = torch.arange(SHAPE.tokens)
     for field in ("target", "observed_mask", "sample_id", "time_id", "variate_id", "prediction_mask"):
         assert torch.equal(getattr(both.select(index), field), getattr(alone, field))
@@ -116,8 +118,57 @@ def test_a_covariate_that_first_moves_in_the_predicted_part_is_held():
     """Standardised by a context in which it stood still it would be huge; in the context nothing is changed."""
     series, beside = np.arange(32.0), np.zeros((1, 32))
     beside[0, 24:] = 1.0
-    batch = sampler([series], batch_size=64, covariates=[beside]).draw(np.random.default_rng(0))
+    batch = sampler([series], batch_size=64, covariates=[beside])[0].tokens
     own = batch.variate_id == 1
     first_seen = batch.target[own & batch.prediction_mask].amax()
     assert first_seen.item() == pytest.approx(COVARIATE_CLIP * 1e-5**0.5)
     assert set(batch.target[own & ~batch.prediction_mask].flatten().tolist()) <= {0.0, 1.0}
+
+
+MASKED = window_shape(context=12, horizon=6, patch_size=4, is_causal=False)
+
+
+def test_masked_windows_are_laid_out_as_forecasts_whose_steps_are_known():
+    """The tokens of a forecast from the same history, with what came in the place of what is predicted."""
+    rng = np.random.default_rng(0)
+    series, beside = rng.normal(size=18).astype(np.float32), rng.normal(size=(2, 18)).astype(np.float32)
+    series[2], series[15], beside[1, 3] = np.nan, np.nan, np.nan
+    batch = sampler([series], shape=MASKED, is_causal=False, covariates=[beside], batch_size=32)[0]
+    row = batch.tokens.target[:, 4, 1].tolist().index(series[17])  # the window of the whole series
+    one = batch.tokens.select(torch.arange(batch.tokens.target.shape[1]))
+    seen = SeriesInput(target=series[None, :12], past_feat_dynamic_real=beside[:, :12])
+    inputs = zero_filled(stack_inputs([seen], context=12, horizon=6))
+    expected = forecast_tokens(inputs, horizon=6, patch_size=4)
+    for field in ("sample_id", "time_id", "variate_id", "prediction_mask"):
+        assert torch.equal(getattr(one, field)[row], getattr(expected, field)[0])
+    context = ~expected.prediction_mask[0]
+    for field in ("target", "observed_mask"):
+        assert torch.equal(getattr(one, field)[row][context], getattr(expected, field)[0][context])
+    assert one.target[row, 3].tolist() == [*series[12:15], 0.0]  # a missing value is 0 and not observed
+    assert one.observed_mask[row, 3:5].tolist() == [[True, True, True, False], [True, True, False, False]]
+    assert batch.patch_size == 4
+
+
+def test_masked_windows_need_a_patch_and_the_horizon():
+    """A shorter series has nothing to predict from."""
+    with pytest.raises(DataError, match="no series has 10 steps"):
+        sampler([np.ones(9)], shape=MASKED, is_causal=False)
+    assert sampler([np.arange(10.0)], shape=MASKED, is_causal=False)[0].tokens.sample_id[0].tolist() == [0, 0, 1, 1, 1]
+
+
+def test_batches_say_whose_windows_they_hold():
+    """Row by row, by the names that were given, otherwise by place."""
+    series = [np.full(60, 1.0), np.full(60, 2.0)]
+    for names, expected in (({}, ("0", "1")), ({"item_ids": ["a", "b"]}, ("a", "b"))):
+        batch = sampler(series, **names)[0]
+        last = batch.tokens.target[:, -1, -1].tolist()
+        assert batch.item_ids == tuple((expected[int(value) - 1],) for value in last)
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e300])
+def test_infinite_values_are_refused_by_name(value):
+    """The error names the series, whether the value is infinite or only in float32."""
+    with pytest.raises(DataError, match=r"series 'b' holds values that are infinite in float32; rescale"):
+        sampler([np.ones(60), np.r_[np.ones(59), value]], item_ids=["a", "b"])
+    with pytest.raises(DataError, match="series 'a' holds"):
+        sampler([np.ones(60)], covariates=[np.full((1, 60), value)], item_ids=["a"])
