@@ -29,6 +29,11 @@ HELD_OUT_SHARE = 0.1  # of a series, at most about
 RATE_TIMES_WIDTH = {"full": 0.2, "head": 2.0, "frozen_ffn": 0.2, "lora": 2.0}
 
 
+def default_rate(method: str, width: int) -> float:
+    """Peak rate of a method for a model of this width, to two digits."""
+    return float(f"{RATE_TIMES_WIDTH[method] / width:.2g}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
     """Everything that decides the weights, besides module and series; None: derived from both."""
@@ -107,7 +112,7 @@ def complete(
         "context": context,
         "patch_size": patch,
         "batch_size": settings.batch_size or _batch_size(context, horizon, patch, covariates, module),
-        "learning_rate": rate or RATE_TIMES_WIDTH[settings.method] / module.config.d_model,
+        "learning_rate": rate or default_rate(settings.method, module.config.d_model),
         "lora_rank": default_rank(module) if rank is None and settings.method == "lora" else rank,
     }
     return FinetunePlan(**(vars(settings) | found))

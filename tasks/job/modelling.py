@@ -77,7 +77,7 @@ class Finetune(Setting):
     )
     batch_size: Positive | None = Field(None, description="windows per step and device; null: 8 to 64, by their length")
     learning_rate: float | None = Field(
-        None, gt=0, description="peak learning rate of AdamW; null: by method, 5e-4 for full"
+        None, gt=0, description="peak learning rate of AdamW; null: by method and width, 0.2 / d_model for full"
     )
     validate_every: Positive = Field(50, description="steps between two validations")
     patience: Positive = Field(4, description="validations without gain before training stops")

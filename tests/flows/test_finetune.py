@@ -10,9 +10,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.cli import main
-from moirai.training.finetune_settings import LEARNING_RATES
+from moirai.training.finetune_settings import default_rate
 
-RATE = LEARNING_RATES["lora"]
+RATE = default_rate("lora", 64)  # the width of the base that `job_file` names
 pytestmark = pytest.mark.usefixtures("prefect_server")
 TABLE = ["zero-shot", "fine-tuned", "seasonal_naive:24"]
 

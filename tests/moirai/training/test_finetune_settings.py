@@ -55,7 +55,7 @@ def test_rates_differ_between_methods_and_fall_with_the_width(large, make_module
         return complete(settings, module, [500]).learning_rate
 
     assert rate(large, "full") == rate(large, "frozen_ffn") < rate(large, "head") == rate(large, "lora")
-    assert rate(make_module(d_model=128), "full") == rate(large, "full") / 2
+    assert rate(make_module(d_model=128), "full") == pytest.approx(rate(large, "full") / 2, rel=0.05)
     assert rate(large, "full", 1e-6) == 1e-6
 
 
