@@ -86,7 +86,7 @@ def test_models_are_listed_with_size_licence_and_place(capsys):
     main_returns(["models", "--json"])
     listed = {one["reference"]: one for one in json.loads(capsys.readouterr().out)}
     assert listed["starter"]["licence"] == "Apache-2.0"
-    assert listed["starter"]["parameters"] == 1_933_400
+    assert listed["starter"]["parameters"] == 4_546_848
     assert listed["Salesforce/moirai-2.0-R-small"] | {"folder": None} == {
         "reference": "Salesforce/moirai-2.0-R-small",
         "family": "Moirai 2.0",
