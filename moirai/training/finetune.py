@@ -9,9 +9,7 @@ and what to keep.
 """
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from moirai.training.finetune_learner import FinetuneLearner
 from moirai.training.finetune_settings import FinetunePlan, FinetuneSettings, complete, derived_settings, patch_sizes
 from moirai.training.finetune_state import StateFolder, fingerprint
 from moirai.training.finetune_watch import CurvePoint, Watch
+from moirai.training.quiet_lightning import quiet_lightning
 
 __all__ = ["CurvePoint", "FinetuneResult", "FinetuneSettings", "finetune"]
 
@@ -170,7 +169,7 @@ def _train(
     saved: dict[str, Any] | None,
 ) -> None:
     """From the first step, or from where the saved state stands, to the end."""
-    with _quiet_lightning():
+    with quiet_lightning():
         if saved is not None:
             learner.go_on(step=saved["step"], weights=saved["weights"], optimizer=saved["optimizer"])
             watch.take_up(saved)
@@ -192,7 +191,7 @@ def _best_patch_size(
     for size in sizes:
         learner = FinetuneLearner(module, _choices(module, size))
         held_out = DataLoader(span.held_out(plan, family_of(module, learner.choices)), batch_size=None)
-        with _quiet_lightning():
+        with quiet_lightning():
             (found,) = trainer.make().validate(learner, held_out, verbose=False)
         losses[size] = found["validation_loss"]
     shown = ", ".join(f"{size}: {loss:.4f}" for size, loss in losses.items())
@@ -204,21 +203,3 @@ def _choices(module: PretrainedModule, patch_size: int) -> Choices:
     """How held-out windows are forecast; sample paths with kept keys and values, which costs a small part."""
     is_sampled = isinstance(module, MoiraiMoEModule)
     return Choices(patch_size=patch_size, decoding="cached" if is_sampled else "exact")
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's banners and its advice on loader workers; everything else stays."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*does not have many workers.*")
-            warnings.filterwarnings("ignore", ".*overridden `transfer_batch_to_device`.*")  # as is meant
-            warnings.filterwarnings("ignore", ".*LeafSpec.*")
-            yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)

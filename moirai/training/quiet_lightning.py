@@ -8,6 +8,7 @@ from contextlib import contextmanager
 ADVICE = (
     ".*does not have many workers.*",
     ".*LeafSpec.*",
+    ".*overridden `transfer_batch_to_device`.*",  # as is meant
     ".*is not resumable.*",  # ours begins at the right batch
     ".*find_unused_parameters=True was specified.*",  # a step may use all of them, another one not
     ".*GPU available but not used.*",
