@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from tasks.errors import JobError
@@ -18,6 +17,7 @@ from tasks.job.checking import Transform, Validation
 from tasks.job.columns import Columns
 from tasks.job.modelling import Backtest, Finetune, Inference
 from tasks.job.problems import explain
+from tasks.job.reading import read_mapping
 from tasks.job.setting import Level, Positive, Setting
 from tasks.job.source import Source
 
@@ -172,15 +172,7 @@ def load_job(path: str | Path) -> Job:
         JobError: the file is missing or no YAML mapping, has an unknown key, or a value that cannot work.
     """
     file = Path(path)
-    if not file.is_file():
-        raise JobError(f"job file {file} does not exist; `moirai init DATA` writes one")
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())  # a YAML error draws a picture
-        raise JobError(f"job file {file} is not valid YAML: {reason}") from error
-    if not isinstance(settings, dict):
-        raise JobError(f"job file {file} holds no settings; `moirai init DATA` writes one")
+    settings = read_mapping(file, kind="job file", mend="`moirai init DATA` writes one")
     return job_from_settings(settings, folder=file.resolve().parent, origin=str(file))
 
 

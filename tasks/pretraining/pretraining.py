@@ -7,11 +7,11 @@ mend. Relative paths start at the folder of the file.
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from tasks.errors import JobError
 from tasks.job.problems import explain
+from tasks.job.reading import read_mapping
 from tasks.job.setting import Setting
 from tasks.pretraining.architecture import Architecture
 from tasks.pretraining.data import Data, plain_source
@@ -96,15 +96,7 @@ def load_pretraining(path: str | Path) -> Pretraining:
         JobError: the file is missing or no YAML mapping, has an unknown key, or a value that cannot work.
     """
     file = Path(path)
-    if not file.is_file():
-        raise JobError(f"pretraining file {file} does not exist; {EXAMPLE} is one to start from")
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())  # a YAML error draws a picture
-        raise JobError(f"pretraining file {file} is not valid YAML: {reason}") from error
-    if not isinstance(settings, dict):
-        raise JobError(f"pretraining file {file} holds no settings; {EXAMPLE} is one to start from")
+    settings = read_mapping(file, kind="pretraining file", mend=f"{EXAMPLE} is one to start from")
     try:
         found = Pretraining.model_validate(settings)
     except ValidationError as error:
