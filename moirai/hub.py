@@ -148,7 +148,8 @@ def save_module(
         for name, tensor in module.state_dict().items()
     }
     partial = folder / (WEIGHTS_FILE + ".partial")
-    save_file(weights, partial, metadata={"format": "pt"} | ({"licence": licence} if licence else {}))
+    # One entry at most: safetensors writes several in an order of chance, and the digest is of the bytes.
+    save_file(weights, partial, metadata={"licence": licence} if licence else None)
     partial.chmod(0o644)  # safetensors writes for the owner alone
     config = folder / (CONFIG_FILE + ".partial")
     config.write_text(json.dumps(module.config.to_dict(), indent=2, sort_keys=True), encoding="utf-8")

@@ -88,7 +88,7 @@ def test_licence_in_header(tiny, tmp_path):
     save_module(tiny, tmp_path / "with", licence="Apache-2.0")
     save_module(tiny, tmp_path / "without")
     with safe_open(tmp_path / "with" / "model.safetensors", "pt") as file:
-        assert file.metadata() == {"format": "pt", "licence": "Apache-2.0"}
+        assert file.metadata() == {"licence": "Apache-2.0"}
     assert resolve(tmp_path / "with").licence == "Apache-2.0"
     assert resolve(tmp_path / "without").licence == "unknown"
 
@@ -102,6 +102,12 @@ def test_digest(tiny, folder, make_module, tmp_path):
     assert len(first) == 12
     edit_config(copy, max_seq_len=7)
     assert resolve(copy).digest != first
+
+
+def test_equal_weights_have_one_digest(tiny, tmp_path):
+    """The same model saved again is the same file, byte for byte, licence and all."""
+    saved = {resolve(save_module(tiny, tmp_path / str(n), licence="Apache-2.0")).digest for n in range(12)}
+    assert len(saved) == 1
 
 
 @pytest.mark.parametrize("reference", [Path("no/such"), "/no/such", "./no/such", "~/no/such"])
