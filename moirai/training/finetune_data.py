@@ -35,8 +35,8 @@ class Span:
         """Variates beside the target."""
         return len(self.covariates[0]) if self.covariates else 0
 
-    def held_out(self, plan: FinetunePlan, family: Family) -> HeldOutWindows:
-        """The windows at the end of every series, as a family looks at them."""
+    def held_out(self, plan: FinetunePlan, family: Family, processes: int = 1) -> HeldOutWindows:
+        """The windows at the end of every series, as a family looks at them; at least one batch for each process."""
         rows = max(1, MOST_ROWS // family.copies(View(plan.context, plan.horizon)))
         return HeldOutWindows(
             self.series,
@@ -44,6 +44,7 @@ class Span:
             horizon=plan.horizon,
             windows=plan.validation_windows,
             batch_size=min(plan.batch_size, rows),
+            min_batches=processes,
             patch_size=family.patch(View(plan.context, plan.horizon)),
             covariates=self.covariates,
             item_ids=self.item_ids,
@@ -71,8 +72,6 @@ class Loaders(pl.LightningDataModule):
 
     Batch n of process r of w is that of number n * w + r.
     """
-
-    allow_zero_length_dataloader_with_multiple_devices = True
 
     def __init__(
         self,

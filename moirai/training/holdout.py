@@ -40,13 +40,15 @@ class HeldOutWindows(Dataset):
         context: latest steps that the model sees.
         horizon: steps of a window.
         windows: windows per series, back to back.
-        batch_size: windows in a batch.
+        batch_size: windows in a batch, at most.
+        min_batches: so many processes that share the windows; each needs some.
         patch_size: of the model.
         covariates: of every series: what stands at a step is known there; None: there are none.
         item_ids: of every series; None: their places.
 
     Raises:
-        DataError: no series can hold out a window, or one holds infinite values.
+        DataError: no series can hold out a window, one holds infinite values, or there are fewer windows than
+            processes.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class HeldOutWindows(Dataset):
         horizon: int,
         windows: int,
         batch_size: int,
+        min_batches: int = 1,
         patch_size: int = 1,
         covariates: Sequence[Float[np.ndarray, "_covariate _time"]] | None = None,
         item_ids: Sequence[str] | None = None,
@@ -77,10 +80,15 @@ class HeldOutWindows(Dataset):
                 "backtest window; lower finetune.validation_windows or backtest.windows"
             )
         kept = np.unique(np.linspace(0, len(pairs) - 1, MAX_FORECASTS).astype(int))
-        chosen = [pairs[index] for index in kept]
+        if len(kept) < min_batches:
+            raise DataError(
+                f"finetune.devices: {min_batches} processes share {len(kept)} held-out windows, and each needs one; "
+                "lower finetune.devices or raise finetune.validation_windows"
+            )
+        batches = max(min_batches, -(-len(kept) // batch_size))
         self.batches = [
-            _batch(chosen[start : start + batch_size], context=context, horizon=horizon, patch_size=patch_size)
-            for start in range(0, len(chosen), batch_size)
+            _batch([pairs[index] for index in part], context=context, horizon=horizon, patch_size=patch_size)
+            for part in np.array_split(kept, batches)
         ]
 
     def __len__(self) -> int:

@@ -28,12 +28,6 @@ class Fixture(NamedTuple):
     meta: dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Compute on one thread: more of them slow tiny models down, and change the order of sums."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def parity() -> Path:
     """Folder of the stored fixtures."""

@@ -88,7 +88,7 @@ def test_licence_in_header(tiny, tmp_path):
     save_module(tiny, tmp_path / "with", licence="Apache-2.0")
     save_module(tiny, tmp_path / "without")
     with safe_open(tmp_path / "with" / "model.safetensors", "pt") as file:
-        assert file.metadata() == {"licence": "Apache-2.0"}
+        assert json.loads(file.metadata()["moirai"]) == {"licence": "Apache-2.0"}
     assert resolve(tmp_path / "with").licence == "Apache-2.0"
     assert resolve(tmp_path / "without").licence == "unknown"
 

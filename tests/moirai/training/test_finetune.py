@@ -94,6 +94,15 @@ def test_held_out_windows_are_the_last_horizons_of_every_series():
     assert batch.actual.tolist() == [[float(i) for i in range(12, 20)], [float(i) for i in range(2, 10)]]
 
 
+def test_held_out_windows_are_shared_by_all_processes():
+    """Each process gets a batch, and every window is in one; more processes than windows are refused."""
+    size = {"context": 16, "horizon": 8, "windows": 3, "batch_size": 10}
+    held = HeldOutWindows([seasonal()], min_batches=2, **size)
+    assert [len(batch.actual) for batch in held] == [2, 1]
+    with pytest.raises(DataError, match=r"finetune\.devices: 4 processes share 3 held-out windows.*lower"):
+        HeldOutWindows([seasonal()], min_batches=4, **size)
+
+
 @pytest.mark.parametrize(
     ("series", "message"),
     [
@@ -123,7 +132,7 @@ def test_infinite_values_are_refused_by_name(place):
         finetune(module(), [seasonal(), broken], settings(), item_ids=["first", "second"])
 
 
-def test_the_patch_size_of_moirai_1_is_the_one_that_forecasts_the_held_out_windows_best(caplog):
+def test_the_patch_size_of_moirai_1_is_the_one_that_forecasts_the_held_out_windows_best(caplog, tmp_path):
     """Every size of which the context holds two patches is tried; the choice is told as derived."""
     start = MoiraiModule(MoiraiConfig(d_model=64, num_layers=1, patch_sizes=(8, 16, 64)))
     losses = {
@@ -134,6 +143,13 @@ def test_the_patch_size_of_moirai_1_is_the_one_that_forecasts_the_held_out_windo
         result = finetune(start, [seasonal()], settings(max_steps=1))
     assert result.plan.patch_size == min(losses, key=losses.get)
     assert result.derived == {"patch_size": result.plan.patch_size}
+    assert result.module.trained_patch_size == result.plan.patch_size
+    reloaded = MoiraiModule.from_pretrained(result.module.save_pretrained(tmp_path / "tuned"))
+    told = [
+        MoiraiForecast(reloaded, context_length=64, patch_size=size).predict_arrays([seasonal()], horizon=8)
+        for size in (None, result.plan.patch_size)
+    ]
+    np.testing.assert_array_equal(*told, err_msg="it forecasts at that size when none is named")
     assert f"derived: patch_size {result.plan.patch_size}" in caplog.text
     assert "64:" not in caplog.text
 
