@@ -60,6 +60,8 @@ def show(summary: "Summary") -> None:
         console.print(_training_table(summary))
     if summary.scores:
         console.print(_score_table(summary))
+    if summary.decision:
+        console.print(summary.decision, markup=False, highlight=False, soft_wrap=True)
     console.print(_place_table(summary))
     console.print("[bold]Next[/bold]")
     for command in summary.next_steps:

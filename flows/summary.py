@@ -12,12 +12,13 @@ from flows.prepare import Prepared
 from flows.run import Run
 from tasks.backtest import BacktestResult
 from tasks.forecast import ForecastRef
-from tasks.mlflow_store import SQLITE, tracking_uri, without_password
+from tasks.mlflow_store import SQLITE, tracking_place
 from tasks.model_reference import ModelRef
+from tasks.promotion.decision import Decision
 from tasks.report import ReportInputs
 from tasks.tracking import Attempt
 from tasks.train import TrainResult
-from tasks.warehouse import warehouse_url
+from tasks.warehouse import warehouse_place
 
 NEXT_STEPS = 3  # commands that a finished run proposes
 
@@ -39,6 +40,7 @@ class Summary(BaseModel):
     validation_loss: tuple[float, float] | None  # before and after fine-tuning
     held_out: list[dict[str, Any]]  # scores of the windows held out of training: before, after, seasonal naive
     training: dict[str, str]  # how the training was done, with what the series decided
+    decision: str | None = None  # what became of the new version, and why
     places: dict[str, str]  # what lies where
     next_steps: list[str]  # commands
 
@@ -57,8 +59,9 @@ class Outcome:
         tested: BacktestResult | None = None,
         forecasts: ForecastRef | None = None,
         tracked: str | None = None,
+        decision: Decision | None = None,
     ) -> None:
-        self.run, self.data, self.attempt, self.tracked = run, data, attempt, tracked
+        self.run, self.data, self.attempt, self.tracked, self.decision = run, data, attempt, tracked, decision
         self.trained, self.model, self.tested, self.forecasts = trained, model, tested, forecasts
 
     def report_inputs(self) -> ReportInputs:
@@ -77,6 +80,7 @@ class Outcome:
             training=trained.told if trained else {},
             held_out=trained.held_out_rows if trained else [],
             next_steps=[f"`{command}`" for command in self._next_steps()],
+            seen=self._seen,
         )
 
     def summary(self, report: str) -> Summary:
@@ -88,21 +92,27 @@ class Outcome:
             run_id=run.run_id,
             as_of=str(run.as_of),
             panel_digest=self.data.panel.digest,
-            findings=[one.message for one in found.failed] + [one.message for one in found.changes],
+            findings=[one.message for one in found.failed] + [one.message for one in found.changes] + self._seen,
             rows=run.rows,
             scores=self.tested.scores if self.tested else {},
             model=f"{self.model.name} version {self.model.version}" if self.model else None,
             validation_loss=(trained.zero_shot_loss, trained.best_loss) if trained else None,
             held_out=trained.held_out_rows if trained else [],
             training=trained.told if trained else {},
+            decision=f"{self.decision.headline}: {self.decision.reason}" if self.decision else None,
             places={
                 "report": report,
-                "warehouse": warehouse_url(run.job),
-                "tracking": without_password(tracking_uri(run.job)),
+                "warehouse": warehouse_place(run.job),
+                "tracking": tracking_place(run.job),
                 "workspace": str(run.job.workspace_path),
             },
             next_steps=self._next_steps(),
         )
+
+    @property
+    def _seen(self) -> list[str]:
+        """What the scored models may have seen of the windows, a sentence each."""
+        return [one.sentence() for one in self.tested.seen] if self.tested else []
 
     def _facts(self) -> dict[str, str]:
         run, model = self.run, self.model
@@ -121,12 +131,14 @@ class Outcome:
                 facts["Covariates"] = f"not shown to {model.name}, which was trained without any; fine-tune to use them"
         if self.trained:
             facts["Fine-tuned from"] = f"{self.trained.base.name} version {self.trained.base.version}"
+        if self.decision:
+            facts["Promotion"] = self.decision.headline
         if self.tracked:
             facts["MLflow run"] = self.tracked
         return facts
 
     def _next_steps(self) -> list[str]:
-        file, tracking = self.run.job_file, without_password(tracking_uri(self.run.job))
+        file, tracking = self.run.job_file, tracking_place(self.run.job)
         commands = {
             "forecast": f"{_program('moirai')} forecast {file}",
             "backtest": f"{_program('moirai')} backtest {file}",

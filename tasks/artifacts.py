@@ -33,9 +33,9 @@ def publish_table(job: Job, flow: str, what: str, rows: Rows, *, told: str) -> N
     create_table_artifact(capped(rows, MOST_ROWS), key=artifact_key(job, flow, what), description=_sentence(told))
 
 
-def publish_markdown(job: Job, flow: str, text: str, *, told: str) -> None:
-    """Leave the report in short; `told` is what it says in a few words."""
-    create_markdown_artifact(text, key=artifact_key(job, flow, "report"), description=_sentence(told))
+def publish_markdown(job: Job, flow: str, text: str, *, told: str, what: str = "report") -> None:
+    """Leave a text such as the report in short; `told` is what it says in a few words."""
+    create_markdown_artifact(text, key=artifact_key(job, flow, what), description=_sentence(told))
 
 
 def publish_stop(job: Job, flow: str, reason: str, findings: Findings, panel: PanelRef) -> None:

@@ -20,7 +20,8 @@ WRITTEN = "moirai.description"  # what we wrote there last
 
 RUNS = (
     "Runs named `finetune` hold a training and its version, runs named `backtest` the scores of every model on the "
-    "same windows. Forecasts are rows of the warehouse and leave no run here."
+    "same windows, runs named `promotion` the decision which version serves. Forecasts are rows of the warehouse and "
+    "leave no run here."
 )
 
 

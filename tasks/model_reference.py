@@ -5,9 +5,11 @@ version. Fails with `TrackingError`, which names what the registry holds and the
 `CheckpointError` for references outside the registry.
 """
 
+import json
 import re
+from collections.abc import Container
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -18,15 +20,19 @@ from tasks.errors import TrackingError
 from tasks.job import Job
 from tasks.mlflow_model import checkpoint_folder
 from tasks.mlflow_store import RETRY_DELAYS, connect, explained, is_worth_a_retry
+from tasks.panel import Moment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 REGISTRY = "models:/"
 REFERENCE = re.compile(r"models:/(?P<name>[^/@:'\"]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 MEND = "`moirai finetune` with the job file makes one"
 NUMBERS_SHOWN = 10  # versions named in an error
+TRAINING_RECORD = "training.json"  # what a fine-tuning says of itself, beside the weights
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"  # aliases
+LAST_MOVE = "last_move"  # tag of a registered model: where a promotion or rollback put its aliases last, as JSON
 
 
 class ModelRef(BaseModel):
@@ -50,6 +56,15 @@ class ModelRef(BaseModel):
     """Reference of the model it was fine-tuned from; None: not known to be fine-tuned."""
     encoding: CovariateEncoding | None = None
     """The covariates it was fine-tuned with; None: none."""
+    root: str | None = None
+    """Reference of the pretrained model that a chain of fine-tunings began with; None: it is that model itself."""
+    trained_until: Moment | None = None
+    """Last time stamp that a fine-tuning of the chain may have seen; None: there was none, or it is not known."""
+
+    @property
+    def pretrained(self) -> str:
+        """Reference of the pretrained model that it is or comes from."""
+        return self.root or self.reference
 
 
 def resolve_model(job: Job, reference: str) -> ModelRef:
@@ -79,7 +94,19 @@ def resolve_model(job: Job, reference: str) -> ModelRef:
         folder=checkpoint.folder,
         licence=checkpoint.licence,
         encoding=CovariateEncoding.read(checkpoint.folder),
+        **(_training_of(checkpoint.folder) if is_folder else {}),
     )
+
+
+def _training_of(folder: Path) -> dict[str, Any]:
+    """What the record of a fine-tuning beside the weights says of it; nothing where there is no such record."""
+    record = folder / TRAINING_RECORD
+    if not record.is_file():
+        return {}
+    told = json.loads(record.read_text(encoding="utf-8"))
+    base = told["base"]
+    found = {"base": base["reference"], "root": base.get("root") or base["reference"]}
+    return found | {"trained_until": told.get("trained_until")}
 
 
 def version_ref(job: Job, client: "MlflowClient", version: "ModelVersion", reference: str) -> ModelRef:
@@ -105,21 +132,28 @@ def version_ref(job: Job, client: "MlflowClient", version: "ModelVersion", refer
         licence=version.tags.get("licence", "unknown"),
         base=version.tags.get("base_model"),
         encoding=CovariateEncoding.read(folder),
+        root=version.tags.get("root_model", version.tags.get("base_model")),
+        trained_until=version.tags.get("trained_until"),
     )
 
 
-def model_aliases(job: Job, client: "MlflowClient", name: str) -> dict[str, str]:
-    """Alias -> version of a registered model; empty when there is no such model."""
+def registered_model(job: Job, client: "MlflowClient", name: str) -> "RegisteredModel | None":
+    """A registered model with its aliases and tags; None: there is none of that name."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see `connect`
 
     with explained(job):
         try:
-            aliases = client.get_registered_model(name).aliases
+            return client.get_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return {}
-    return {alias: str(version) for alias, version in aliases.items()}
+            return None
+
+
+def model_aliases(job: Job, client: "MlflowClient", name: str) -> dict[str, str]:
+    """Alias -> version of a registered model; empty when there is no such model."""
+    model = registered_model(job, client, name)
+    return {} if model is None else {alias: str(version) for alias, version in model.aliases.items()}
 
 
 def _find_version(job: Job, client: "MlflowClient", reference: str) -> "ModelVersion":
@@ -136,12 +170,30 @@ def _find_version(job: Job, client: "MlflowClient", reference: str) -> "ModelVer
     aliases = model_aliases(job, client, name)
     if alias is not None and alias not in aliases:
         there = ", ".join(f"{one} is version {aliases[one]}" for one in sorted(aliases)) or "none"
+        gone = deleted_champion(job, client, name, versions) if alias == CHAMPION else None
+        if gone is not None:
+            mends = {
+                PREVIOUS: "`moirai rollback` goes back to `previous`",
+                CHALLENGER: "`moirai promote` judges the challenger",
+            }
+            mend = next((mends[one] for one in mends if one in aliases), MEND)
+            raise TrackingError(
+                f"model {reference}: the champion, version {gone}, was deleted (there: {there}); {mend}; or name a "
+                f"version, such as models:/{name}/{max(versions, key=int)}"
+            )
         raise TrackingError(f"model {name!r} has no alias {alias!r} (there: {there}); {MEND}")
     number = str(match["version"] if alias is None else aliases[alias])
     if number not in versions:
         there = ", ".join(sorted(versions, key=int)[-NUMBERS_SHOWN:])
         raise TrackingError(f"model {name!r} has no version {number} (latest: {there}); {MEND}")
     return versions[number]
+
+
+def deleted_champion(job: Job, client: "MlflowClient", name: str, versions: Container[str]) -> str | None:
+    """The version that was champion last, where it is no longer among the versions; MLflow takes its alias along."""
+    model = registered_model(job, client, name)
+    last = None if model is None else json.loads(model.tags.get(LAST_MOVE, "{}")).get(CHAMPION)
+    return last if last is not None and last not in versions else None
 
 
 @task(

@@ -100,10 +100,10 @@ def _segments(scores: pd.DataFrame, static: pd.DataFrame, column: str, models: S
     numbers = pd.to_numeric(distinct, errors="coerce")
     is_numeric = bool((numbers.notna() | distinct.isna()).all())  # sources tell numbers as text, too
     order = (numbers if is_numeric else distinct).sort_values().index  # missing comes last
-    names = [_segment_name(value) for value in distinct.loc[order]]
+    names = [segment_name(value) for value in distinct.loc[order]]
     if not 1 < len(names) <= MOST_VALUES:
         return Segments(column, len(names), [])
-    owner = pd.Series([_segment_name(value) for value in static[column]], index=static["item_id"])
+    owner = pd.Series([segment_name(value) for value in static[column]], index=static["item_id"])
     grouped = scores.assign(segment=scores["item_id"].map(owner))
     pooled = pooled_scores(grouped, ["segment", "model_name"]).set_index(["segment", "model_name"])
     rows = []
@@ -121,7 +121,8 @@ def _best(found: dict[str, dict[str, float | None]], metric: str) -> set[str]:
     return {model for model, loss in losses.items() if loss == min(losses.values())} if len(losses) > 1 else set()
 
 
-def _segment_name(value: Any) -> str:
+def segment_name(value: Any) -> str:
+    """What a value of a static column is called."""
     if pd.isna(value):
         return UNKNOWN
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,17 +1,17 @@
-"""Register: a fine-tuned checkpoint -> a version of the job's registered model, and its aliases.
+"""Register: a fine-tuned checkpoint -> a version of the job's registered model, and its alias `challenger`.
 
-In: a checkpoint with what is known of its training; then the losses of its backtest. Out: the
-version as a `ModelRef`; then what it became. Fails with `TrackingError`: see
-`tasks/mlflow_store.py`. The same training gives the same version again, and promoting the same
-version twice changes nothing.
+In: a checkpoint with what is known of its training. Out: the version as a `ModelRef`, which says where it comes from
+and until when its training saw. Fails with `TrackingError`: see `tasks/mlflow_store.py`. The same training gives the
+same version again. Whether it becomes `champion` is decided in `tasks/promotion/`.
 """
 
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -20,6 +20,7 @@ from tasks.job import Job
 from tasks.mlflow_model import checkpoint_folder, log_model
 from tasks.mlflow_store import RETRY_DELAYS, connect, explained, is_worth_a_retry, one_at_a_time
 from tasks.model_reference import (
+    CHALLENGER,
     REGISTRY,
     ModelRef,
     model_aliases,
@@ -28,6 +29,7 @@ from tasks.model_reference import (
     version_ref,
 )
 from tasks.panel import PanelRef
+from tasks.promotion.weights import settings_tags
 from tasks.tracking import closed, log_values, open_experiment, own_version
 
 if TYPE_CHECKING:
@@ -36,20 +38,14 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 __all__ = [
-    "Alias",
     "ModelRef",
     "alias_version",
-    "choose_alias",
-    "promote",
-    "promote_model",
     "register",
     "register_model",
     "resolve",
     "resolve_model",
     "set_alias",
 ]
-
-Alias = Literal["champion", "challenger"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +58,9 @@ def register_model(
     panel: PanelRef,
     base: ModelRef,
     metrics: Mapping[str, float],
+    trained_until: pd.Timestamp | None = None,
     run_id: str | None = None,
+    challenger: bool = True,
 ) -> ModelRef:
     """Register a fine-tuned checkpoint under the job's name, once.
 
@@ -74,7 +72,9 @@ def register_model(
         panel: the data it was trained on.
         base: the model it was trained from.
         metrics: kept with the model.
+        trained_until: last time stamp that the training may have seen; None: not known.
         run_id: the run of the training; None: a run of its own.
+        challenger: whether the alias `challenger` moves to the version, also where it was there already.
 
     Returns:
         The new version, or the one that already holds these weights.
@@ -93,9 +93,13 @@ def register_model(
         "panel_digest": panel.digest,
         "base_model": _pinned(base),
         "base_version": base.version,
+        "root_model": base.root or _pinned(base),
         "licence": base.licence if checkpoint.licence == "unknown" else checkpoint.licence,
         "package_version": own_version(),
+        **settings_tags(job),
     }
+    if trained_until is not None:
+        tags["trained_until"] = trained_until.isoformat()
     encoding = CovariateEncoding.read(checkpoint.folder)
     if encoding is not None:
         tags["covariates"] = encoding.summary
@@ -104,50 +108,11 @@ def register_model(
         version = _registered(job, client, tags)
         if version is None:
             version = _add_version(job, client, checkpoint.folder, tags, metrics, run_id=run_id)
+        else:
+            version = _confirmed(job, client, version, tags)
+        if challenger:
+            set_alias(job, CHALLENGER, str(version.version))
     return version_ref(job, client, version, f"{REGISTRY}{job.name}/{version.version}")
-
-
-def choose_alias(candidate_wql: float, base_wql: float) -> Alias:
-    """`champion` where the candidate is not worse than its base on the same windows.
-
-    The base is the zero-shot model, not the present champion: the rule asks whether fine-tuning
-    helped on this data, and a newer version also knows newer data. A loss that is NaN shows nothing
-    and leaves the candidate a `challenger`.
-    """
-    return "champion" if candidate_wql <= base_wql else "challenger"
-
-
-def promote_model(job: Job, candidate: ModelRef, *, candidate_wql: float, base_wql: float) -> Alias:
-    """Move the aliases of the job's registered model.
-
-    `challenger` always moves to the candidate, `champion` where `choose_alias` says so; the
-    champion it replaces becomes `previous`. Where no version was ever good enough, there is none.
-
-    Args:
-        job: its registered model.
-        candidate: a version of it.
-        candidate_wql: weighted quantile loss of the candidate in the backtest.
-        base_wql: that of the zero-shot base on the same windows.
-
-    Returns:
-        What the candidate became; the figures stay as tags of the version.
-
-    Raises:
-        TrackingError: see `tasks/mlflow_store.py`.
-    """
-    decision = choose_alias(candidate_wql, base_wql)
-    client = connect(job)
-    tags = {"wql": f"{candidate_wql:.6g}", "base_wql": f"{base_wql:.6g}", "decision": decision}
-    with explained(job):
-        for key, value in tags.items():
-            client.set_model_version_tag(job.name, candidate.version, key, value)
-    set_alias(job, "challenger", candidate.version)
-    champion = alias_version(job, "champion")
-    if decision == "champion" and champion != candidate.version:
-        if champion is not None:  # first, so that an interruption loses no champion
-            set_alias(job, "previous", champion)
-        set_alias(job, "champion", candidate.version)
-    return decision
 
 
 def set_alias(job: Job, alias: str, version: str) -> None:
@@ -178,6 +143,15 @@ def _registered(job: Job, client: "MlflowClient", tags: Mapping[str, str]) -> "M
                 return version
             logger.warning("version %s of %s lost its files; registering anew", version.version, job.name)
     return None
+
+
+def _confirmed(job: Job, client: "MlflowClient", version: "ModelVersion", tags: Mapping[str, str]) -> "ModelVersion":
+    """The version, noted to be what the present settings lead to: promotion asks for that."""
+    with explained(job):
+        for name in (*settings_tags(job), "trained_until", "root_model"):
+            if name in tags and version.tags.get(name) != tags[name]:
+                client.set_model_version_tag(job.name, version.version, name, tags[name])
+        return client.get_model_version(job.name, version.version)
 
 
 def _add_version(
@@ -229,7 +203,9 @@ def register(
     panel: PanelRef,
     base: ModelRef,
     metrics: Mapping[str, float],
+    trained_until: pd.Timestamp | None = None,
     run_id: str | None = None,
+    challenger: bool = True,
 ) -> ModelRef:
     """Register a fine-tuned checkpoint once: see `register_model`."""
     return register_model(
@@ -239,17 +215,7 @@ def register(
         panel=panel,
         base=base,
         metrics=metrics,
+        trained_until=trained_until,
         run_id=run_id,
+        challenger=challenger,
     )
-
-
-@task(
-    task_run_name="promote version {candidate.version}",
-    retries=len(RETRY_DELAYS),
-    retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-)
-def promote(job: Job, candidate: ModelRef, *, candidate_wql: float, base_wql: float) -> Alias:
-    """Move the aliases to a version: see `promote_model`."""
-    return promote_model(job, candidate, candidate_wql=candidate_wql, base_wql=base_wql)

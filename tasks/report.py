@@ -22,6 +22,7 @@ from tasks.findings import Findings, Rows, places
 from tasks.job import Job
 from tasks.panel import PanelRef, read_beside, read_panel
 from tasks.pooling import MOST_VALUES, Segments, segment_rows, segments
+from tasks.secrets import redacted
 from tasks.training.scores import written
 from tasks.verdict import (
     METRICS,
@@ -65,6 +66,7 @@ class ReportInputs(BaseModel):
     training: dict[str, str] = {}  # how it was done, with what the series decided
     held_out: Rows = []  # scores of the windows that the training held out: before, after, seasonal naive
     next_steps: list[str] = []  # sentences; `commands` in backticks
+    seen: list[str] = []  # what scored models may have seen of the windows in training, a sentence each
 
     @property
     def noun(self) -> str:
@@ -87,7 +89,7 @@ def write_report(inputs: ReportInputs, path: Path) -> Path:
     Returns:
         The path.
     """
-    page = _environment().get_template("report.html").render(_content(inputs))
+    page = page_environment().get_template("report.html").render(_content(inputs))
     with whole_file(path) as made:
         made.write_text(page, encoding="utf-8")
     return path
@@ -106,6 +108,7 @@ def report_markdown(inputs: ReportInputs) -> str:
         for row in rows:
             cells = [plain(inputs.label(row["model"])), *(_score(row[m], m) for m in METRICS)]
             lines += ["| " + " | ".join([*cells, f"{row['windows']:,}"]) + " |"]
+    lines += ["", *(f"- **seen in training** {plain(one)}" for one in inputs.seen)] if inputs.seen else []
     lines += _held_out_lines(inputs.held_out)
     lines += ["", *_findings_in_short(inputs), "", "| what | where |", "|---|---|"]
     lines += [f"| {name} | {plain(place)} |" for name, place in _places(inputs)]
@@ -159,6 +162,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "data_sentence": inputs.findings.sentence(),
         "absent": ABSENT,
         "headings": HEADINGS,
+        "seen": inputs.seen,
         "rows": [row | {"label": inputs.label(row["model"])} for row in rows],
         "candidate": pick_candidate(rows, inputs.candidate) if rows else None,
         "best": best_models(rows),
@@ -236,15 +240,16 @@ def _places(inputs: ReportInputs) -> list[tuple[str, str]]:
         "backtest": inputs.backtest_folder,
         "forecast": inputs.forecast_path,
         "training loss": inputs.loss_path,
-        "warehouse": job.warehouse,
-        "model registry": re.sub(r"//[^/@]*@", "//", job.tracking),
+        "warehouse": redacted(job.warehouse),
+        "model registry": redacted(job.tracking),
         "workspace": str(job.workspace_path),
         "job folder": str(job.folder),
     }
     return [(name, place) for name, place in places.items() if place]
 
 
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """How templates become pages: text is escaped, and a name that is missing is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

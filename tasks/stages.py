@@ -76,8 +76,9 @@ def track_backtest(job: Job, attempt: Attempt, tested: BacktestResult, panel: Pa
 def describe_backtest(job: Job, attempt: Attempt, tested: BacktestResult, candidate: str) -> str:
     """The verdict and what was found in the data, in Markdown."""
     said = judge(tested.folder, candidate=candidate, noun="model", frequency=job.frequency, season=job.season_length)
+    seen = [one.sentence() for one in tested.seen]
     return "\n".join(
-        [f"**{said.headline}**", "", *(f"- {one}" for one in [*said.sentences, attempt.findings.sentence()])]
+        [f"**{said.headline}**", "", *(f"- {one}" for one in [*said.sentences, *seen, attempt.findings.sentence()])]
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -27,14 +28,15 @@ from moirai.forecasting.covariates import ENCODING_FILE
 from tasks.covariates import model_encoding
 from tasks.errors import TrainingError
 from tasks.job import Job
-from tasks.model_reference import ModelRef
+from tasks.limits import training
+from tasks.model_reference import TRAINING_RECORD, ModelRef
 from tasks.panel import PanelRef, read_panel, target_series
 from tasks.progress import progress
 from tasks.training.process import fine_tune_apart
 from tasks.training.request import Request, Series, write_request
 from tasks.training.result import TrainResult
 from tasks.training.settings import asked, place
-from tasks.training.span import TrainingCovariates, covariate_span, training_span
+from tasks.training.span import TrainingCovariates, covariate_span, training_end, training_span
 from tasks.training.work import CURVE_FILE, MADE, OnPoint, Outcome, fine_tune_here
 from tasks.whole_files import whole_file, whole_folder
 
@@ -42,7 +44,7 @@ __all__ = ["TrainResult", "train", "train_model", "training_key"]
 
 RECIPE = "3"  # raise when the way of training changes, so that older checkpoints are not taken for new ones
 COVARIATE_RECIPE = "1"  # the same for what only trainings with covariates do
-RECORD_FILE = "training.json"  # written last: a folder that has it is whole
+RECORD_FILE = TRAINING_RECORD  # written last: a folder that has it is whole
 RUN_FOLDER = "run"  # in a state: the library's part of it
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,12 @@ class Ingredients:
     item_ids: list[str]
     values: list[np.ndarray]
     covariates: TrainingCovariates | None
+    end: pd.Timestamp  # last time stamp of the training span
+
+    @property
+    def until(self) -> pd.Timestamp:
+        """Last time stamp that these weights or those they start from may have seen."""
+        return max(self.end, self.base.trained_until or self.end)
 
     @property
     def key(self) -> str:
@@ -124,7 +132,8 @@ def _ingredients(job: Job, panel: PanelRef, base: ModelRef) -> Ingredients:
     series = target_series(read_panel(panel), job.columns.target)
     values = training_span(job, series)
     covariates = covariate_span(job, panel, series, values)
-    return Ingredients(job, base, [one.item_id for one in series], values, covariates)
+    end = pd.Timestamp(training_end(job, series)[0])
+    return Ingredients(job, base, [one.item_id for one in series], values, covariates, end)
 
 
 def _find(made_of: Ingredients, folder: Path) -> TrainResult | None:
@@ -137,7 +146,8 @@ def _find(made_of: Ingredients, folder: Path) -> TrainResult | None:
         return None
     found = TrainResult.model_validate_json(record.read_text(encoding="utf-8"))
     places = {"folder": str(folder), "curve_path": str(folder / CURVE_FILE)}  # a workspace may have moved
-    return found.model_copy(update=places | {"base": made_of.base, "reused": True})
+    known = {"base": made_of.base, "reused": True, "trained_until": made_of.until}
+    return found.model_copy(update=places | known)
 
 
 def _is_whole(folder: Path, covariates: TrainingCovariates | None) -> bool:
@@ -166,6 +176,7 @@ def _train(made_of: Ingredients, folder: Path, *, work: Work, on_step: OnPoint |
             held_out=outcome.held_out,
             scored_by=_scored_by(job),
             reused=False,
+            trained_until=made_of.until,
             encoding=None if covariates is None else covariates.encoding,
         )
         with whole_folder(folder, mark=RECORD_FILE) as made:
@@ -257,5 +268,5 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 @task(name="fine-tune", task_run_name="fine-tune {base.name}", cache_policy=NO_CACHE)
 def train(job: Job, panel: PanelRef, base: ModelRef) -> TrainResult:
     """Fine-tune with a progress artifact."""
-    with progress(job, "fine-tuning") as report:
+    with training(job.finetune.accelerator), progress(job, "fine-tuning") as report:
         return train_model(job, panel, base, on_step=lambda point, total: report(point.step, total))

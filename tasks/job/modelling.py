@@ -1,6 +1,7 @@
 """How models are scored and trained: the blocks `backtest` and `finetune`."""
 
 import re
+from datetime import date
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -32,6 +33,11 @@ class Backtest(Setting):
     """Rolling-origin evaluation on the end of every series."""
 
     windows: Positive = Field(20, description="forecast windows of one horizon each, back to back")
+    after: date | None = Field(
+        None,
+        description="only windows whose first step lies on a later day, such as the last day of the data that a "
+        "published model was trained on; null: all",
+    )
     models: list[str] = Field(
         [],
         description="model references to score; empty: the job's model and finetune.base; the pipeline scores them "

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from moirai.forecasting.covariates import CovariateEncoding
 from tasks.model_reference import ModelRef
+from tasks.panel import Moment
 from tasks.training.scores import FINE_TUNED, ZERO_SHOT, HeldOutScores, written
 
 NAMES = {ZERO_SHOT: "zero-shot", FINE_TUNED: "fine-tuned"}  # for people; a baseline keeps its own
@@ -32,6 +33,7 @@ class TrainResult(BaseModel):
     scored_by: str  # digest of the settings that decided how they were forecast
     reused: bool  # an earlier run had made it
     encoding: CovariateEncoding | None = None  # the covariates it was trained with
+    trained_until: Moment | None = None  # last time stamp that training may have seen; None: an older record
 
     @property
     def registration(self) -> dict[str, Any]:
@@ -41,6 +43,7 @@ class TrainResult(BaseModel):
             "training_key": self.training_key,
             "base": self.base,
             "metrics": self.metrics,
+            "trained_until": self.trained_until,
         }
 
     @property
