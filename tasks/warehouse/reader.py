@@ -15,6 +15,8 @@ from tasks.warehouse import schema, statements
 from tasks.warehouse.engine import Engine, Value
 from tasks.warehouse.frames import utc
 
+SERVING = ("forecast", "pipeline", "backfill")  # flows that leave forecasts
+KEY_OF_OBSERVATION = ("item_id", "column_name", "timestamp")
 END_OF_TIME = datetime(9999, 12, 31)  # noqa: DTZ001 - UTC as all of ours; after every known_at
 
 
@@ -37,13 +39,39 @@ class Reader:
         """
         moment = END_OF_TIME if as_of is None else utc(as_of, "as_of")
         latest = statements.latest_observations(None if columns is None else len(columns))
-        sql = statements.ordered(latest, ("item_id", "column_name", "timestamp"))
+        sql = statements.ordered(latest, KEY_OF_OBSERVATION)
         return self._query(sql, [job, moment, *(columns or ())])
 
     def read_items(self, job: str, *, as_of: datetime | None = None) -> list[str]:
         """The series of which observations were known at a moment, sorted; `as_of` as in `read_observations`."""
         moment = END_OF_TIME if as_of is None else utc(as_of, "as_of")
         return list(self._query(statements.known_items(), [job, moment])["item_id"])
+
+    def read_known(self, job: str, as_of: datetime) -> pd.DataFrame:
+        """What a run that stood at a moment knew: item_id, column_name, timestamp, value; latest version each.
+
+        Args:
+            job: name of the job.
+            as_of: the moment; without time zone it is UTC.
+        """
+        return self.read_observations(job, as_of=as_of)[[*KEY_OF_OBSERVATION, "value"]]
+
+    def read_first_known(self, job: str, after: datetime) -> pd.DataFrame:
+        """What nothing was known of at a moment, but later: item_id, column_name, timestamp, known_at, value.
+
+        A key has one row, its first version.
+
+        Args:
+            job: name of the job.
+            after: the moment; a key first known at it is not among them. Without time zone it is UTC.
+        """
+        sql = statements.ordered(statements.first_known_later(), KEY_OF_OBSERVATION)
+        return self._query(sql, [job, utc(after, "after")])
+
+    def read_served(self, job: str) -> list[datetime]:
+        """The moments that forecasts were completed for, each once, rising; in the time of the source."""
+        frame = self._query(statements.served(len(SERVING)), [job, *SERVING])
+        return [stamp.to_pydatetime() for stamp in frame["as_of"]]
 
     def read_forecasts(
         self,

@@ -7,7 +7,6 @@ its column.
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from tasks.errors import WarehouseError
@@ -74,12 +73,7 @@ def prepare(engine: Engine, *, read_only: bool) -> None:
         WarehouseError: the database is of a newer version or another program's, or is older and may
             only be read.
     """
-    version = _stored_version(engine)
-    if version > len(MIGRATIONS):
-        raise WarehouseError(
-            f"{engine.name} has schema version {version}, this program knows {len(MIGRATIONS)}; "
-            "update moirai-flows or use another warehouse"
-        )
+    version = _usable_version(engine)
     if version == len(MIGRATIONS):
         return
     if read_only:
@@ -87,13 +81,29 @@ def prepare(engine: Engine, *, read_only: bool) -> None:
             f"{engine.name} has schema version {version}, this program needs {len(MIGRATIONS)}; "
             "run a flow that stores once, which brings it up to date"
         )
-    with engine.transaction():
-        for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
-            for statement in statements:
-                engine.execute(statement)
-            applied_at = datetime.now(UTC).replace(tzinfo=None)
-            engine.execute("INSERT INTO schema_version VALUES (?, ?)", [number, applied_at])
+    engine.alter(lambda: _migrate(engine))
+
+
+def _migrate(engine: Engine) -> None:
+    """Make what is missing; another process may have made it since it was looked for."""
+    missing = range(_usable_version(engine) + 1, len(MIGRATIONS) + 1)
+    for number in missing:
+        for statement in MIGRATIONS[number - 1]:
+            engine.execute(re.sub(r"\bTEXT\b", engine.text, statement))
+        engine.execute("INSERT INTO schema_version VALUES (?, ?)", [number, engine.now()])
+    if missing:
         engine.execute(accuracy_view(quantile_columns(engine)))
+
+
+def _usable_version(engine: Engine) -> int:
+    """Version of the schema in a database, which this program must know."""
+    version = _stored_version(engine)
+    if version > len(MIGRATIONS):
+        raise WarehouseError(
+            f"{engine.name} has schema version {version}, this program knows {len(MIGRATIONS)}; "
+            "update moirai-flows or use another warehouse"
+        )
+    return version
 
 
 def _stored_version(engine: Engine) -> int:
@@ -122,13 +132,24 @@ def quantile_columns(engine: Engine) -> list[str]:
     return sorted((name for name, level in levels.items() if level), key=lambda n: levels[n] or 0)
 
 
-def add_quantile_columns(engine: Engine, names: Sequence[str]) -> None:
-    """Add quantile columns to `forecasts`, NULL in its rows, and to the accuracy view."""
-    for name in names:
-        assert percent(name), f"{name!r} is no quantile column"
-        engine.execute(f"ALTER TABLE forecasts ADD COLUMN {quoted(name)} DOUBLE PRECISION")
-    if names:
+def ensure_quantile_columns(engine: Engine, names: Sequence[str]) -> None:
+    """Add the quantile columns that `forecasts` lacks, NULL in its rows, and take them into the accuracy view.
+
+    This is a transaction of its own, before the one that writes: it locks the table, which nobody
+    could read while the rows are written otherwise. Where the write then fails, the columns stay,
+    empty.
+    """
+    stored = quantile_columns(engine)
+    new = [name for name in names if name not in stored]
+
+    def add() -> None:
+        for name in new:
+            assert percent(name), f"{name!r} is no quantile column"
+            engine.execute(f"ALTER TABLE forecasts ADD COLUMN IF NOT EXISTS {quoted(name)} DOUBLE PRECISION")
         engine.execute(accuracy_view(quantile_columns(engine)))
+
+    if new:
+        engine.alter(add)
 
 
 def accuracy_view(quantiles: Sequence[str]) -> str:

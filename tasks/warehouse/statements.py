@@ -76,6 +76,35 @@ def append_observations(source: str) -> str:
         WHERE old.value IS NULL OR old.value <> new.value"""
 
 
+def append_unknown_observations(source: str) -> str:
+    """Add staged values of keys that have no version at all; binds job, known_at, digest, job."""
+    return f"""INSERT INTO observations
+            (job, known_at, panel_digest, item_id, column_name, timestamp, value)
+        SELECT ?, ?, ?, new.item_id, new.column_name, new.timestamp, new.value
+        FROM {source} AS new
+        WHERE NOT EXISTS (
+            SELECT 1 FROM observations AS old
+            WHERE old.job = ? AND old.item_id = new.item_id AND old.column_name = new.column_name
+                AND old.timestamp = new.timestamp)"""
+
+
+def first_known_later() -> str:
+    """The first version of the keys of a job of which nothing was known at a moment; binds job, moment."""
+    return """SELECT item_id, column_name, timestamp, known_at, value
+        FROM (
+            SELECT *, row_number() OVER (
+                PARTITION BY item_id, column_name, timestamp ORDER BY known_at) AS age
+            FROM observations WHERE job = ?) AS version
+        WHERE age = 1 AND known_at > ?"""
+
+
+def served(flows: int) -> str:
+    """The moments that completed runs of some flows stood at, each once; binds job, `flows` flows."""
+    return f"""SELECT DISTINCT as_of FROM runs
+        WHERE job = ? AND status = 'completed' AND as_of IS NOT NULL AND flow IN ({_places(flows)})
+        ORDER BY as_of"""
+
+
 def contradictions(source: str) -> str:
     """Staged values that differ from those of the very same moment; binds job, known_at."""
     return f"""SELECT item_id, column_name, timestamp, old.value AS known, new.value AS given

@@ -7,23 +7,28 @@ stems from one run.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import WarehouseError
 from tasks.quality import Quarantine
+from tasks.secrets import redacted
 from tasks.warehouse import frames, schema, statements
 from tasks.warehouse.embedded import open_duckdb
-from tasks.warehouse.engine import Value
+from tasks.warehouse.engine import Engine, Value
 from tasks.warehouse.frames import checked_text, local, storable, to_arrow, utc
+from tasks.warehouse.postgres import open_postgres
+from tasks.warehouse.postgres_address import is_postgres
 from tasks.warehouse.reader import Reader
 from tasks.warehouse.records import RunRecord
 
 SCHEME = "duckdb:///"
+URL_FORMS = f"{SCHEME}FILE or postgresql://USER:${{PASSWORD}}@HOST/DATABASE"
 
 
 @contextmanager
@@ -32,28 +37,44 @@ def open_warehouse(url: str, *, read_only: bool = False) -> Iterator["Warehouse"
 
     An embedded warehouse is a file that one process at a time can open, reading included: open it
     late and close it soon. While another one has it open, this waits (`embedded.LOCK_WAIT` seconds
-    at most).
+    at most). PostgreSQL serves many at once; while it is away, this waits (`postgres.PATIENCE`
+    seconds at most).
 
     Args:
-        url: `duckdb:///` and the path of the file.
-        read_only: refuse writes; the file must exist.
+        url: `duckdb:///` and the path of the file, or a `postgresql://` URL.
+        read_only: refuse writes; the file and the tables must exist.
 
     Raises:
-        WarehouseError: the URL is of no known kind; the file stays locked, is no DuckDB database,
-            cannot be written, or has the schema of a newer version.
+        WarehouseError: the URL is of no known kind; the file stays locked, is no DuckDB database or
+            cannot be written; PostgreSQL cannot be reached or lets the user not in; the schema is
+            that of a newer version.
     """
-    path = url.removeprefix(SCHEME)
-    if path == url or not path:
-        raise WarehouseError(f"{url!r} is no warehouse URL; write {SCHEME}FILE")
-    with open_duckdb(Path(path), read_only=read_only) as engine:
+    with _opened(url, read_only=read_only) as engine:
         schema.prepare(engine, read_only=read_only)
         yield Warehouse(engine)
+
+
+def _opened(url: str, *, read_only: bool) -> AbstractContextManager[Engine]:
+    if is_postgres(url):
+        return open_postgres(url, read_only=read_only)
+    path = url.removeprefix(SCHEME)
+    if path == url or not path:
+        raise WarehouseError(f"{redacted(url)!r} is no warehouse URL; write {URL_FORMS}")
+    return open_duckdb(Path(path), read_only=read_only)
 
 
 class Warehouse(Reader):
     """An open warehouse, made by `open_warehouse`; a method that fails raises `WarehouseError`."""
 
-    def append_observations(self, job: str, frame: pd.DataFrame, *, known_at: datetime, panel_digest: str) -> int:
+    def append_observations(
+        self,
+        job: str,
+        frame: pd.DataFrame,
+        *,
+        known_at: datetime | None = None,
+        panel_digest: str,
+        only_unknown: bool = False,
+    ) -> int:
         """Add what an ingest saw, where it differs from what was known at its moment.
 
         Nothing is changed or removed, so that a later read can stand at any moment. A value equal
@@ -65,8 +86,12 @@ class Warehouse(Reader):
         Args:
             job: name of the job.
             frame: item_id, column_name, timestamp, value; see `observation_rows`.
-            known_at: moment of the ingest; without time zone it is UTC.
+            known_at: moment of the ingest; without time zone it is UTC. None: the moment of the write
+                by the warehouse's clock, taken once no other writer of the job can come between: of
+                two at once the second one finds the first one's rows.
             panel_digest: of the panel that the values are from.
+            only_unknown: leave out the values of keys that have any version, whatever its moment: a
+                run that stands in the past must not file its old view as a revision.
 
         Returns:
             How many rows were added.
@@ -77,14 +102,20 @@ class Warehouse(Reader):
         """
         rows = to_arrow(frame, frames.OBSERVATIONS)
         rows = rows.filter(pc.is_valid(rows["value"]))
-        moment = utc(known_at, "known_at")
-        bound: list[Value] = [checked_text(job, "job"), moment, checked_text(panel_digest, "panel_digest")]
-        with self._engine.staged(rows) as staged, self._engine.transaction():
+        given = utc(known_at, "known_at") if known_at is not None else None
+        texts = _texts(job=job, panel_digest=panel_digest)
+
+        def work(staged: str) -> int:
+            moment = given or self._engine.now()
+            bound: list[Value] = [job, moment, texts["panel_digest"], job]
+            if only_unknown:
+                return self._engine.execute(statements.append_unknown_observations(staged), bound)
             clash = self._engine.query(statements.contradictions(staged), [job, moment])
             if len(clash):
                 raise WarehouseError(_contradiction(clash.iloc[0], moment))
-            sql = statements.append_observations(staged)
-            return self._engine.execute(sql, [*bound, job, moment])
+            return self._engine.execute(statements.append_observations(staged), [*bound, moment])
+
+        return self._engine.write(work, rows=rows, turn=job)
 
     def upsert_forecasts(self, job: str, frame: pd.DataFrame, *, issued_at: datetime, run_id: str) -> int:
         """Store forecasts; one whose key is there already is replaced, levels it lacks become NULL.
@@ -103,12 +134,8 @@ class Warehouse(Reader):
         shape = frames.forecast_shape(frame)
         rows = frames.forecast_rows(frame, shape)
         bound = _texts(job=job, run_id=run_id) | {"issued_at": utc(issued_at, "issued_at")}
-        with self._engine.staged(rows) as staged, self._engine.transaction():
-            stored = schema.quantile_columns(self._engine)
-            new = [name for name in shape.numbers if name != "mean" and name not in stored]
-            schema.add_quantile_columns(self._engine, new)
-            cleared = [name for name in stored if name not in shape.numbers]
-            return self._upsert("forecasts", bound, staged, shape, cleared)
+        schema.ensure_quantile_columns(self._engine, [name for name in shape.numbers if name != "mean"])
+        return self._upsert("forecasts", bound, rows, shape)
 
     def upsert_scores(self, job: str, frame: pd.DataFrame, *, config_hash: str, panel_digest: str, run_id: str) -> int:
         """Store the scores of a backtest; an undefined one (NaN) is kept as NULL.
@@ -125,8 +152,7 @@ class Warehouse(Reader):
         """
         rows = to_arrow(frame, frames.SCORES)
         bound = _texts(job=job, config_hash=config_hash, panel_digest=panel_digest, run_id=run_id)
-        with self._engine.staged(rows) as staged, self._engine.transaction():
-            return self._upsert("scores", bound, staged, frames.SCORES)
+        return self._upsert("scores", bound, rows, frames.SCORES)
 
     def upsert_quarantine(self, job: str, records: Sequence[Quarantine], *, as_of: datetime, panel_digest: str) -> int:
         """Store which series were left out, and why.
@@ -143,8 +169,7 @@ class Warehouse(Reader):
         shape = frames.QUARANTINE
         rows = to_arrow(frames.quarantine_frame(records), shape)
         bound = _texts(job=job, panel_digest=panel_digest) | {"as_of": local(as_of, "as_of")}
-        with self._engine.staged(rows) as staged, self._engine.transaction():
-            return self._upsert("quarantine", bound, staged, shape)
+        return self._upsert("quarantine", bound, rows, shape)
 
     def record_run(self, record: RunRecord) -> None:
         """Store the record of a run; one with the same `run_id` is replaced."""
@@ -155,26 +180,24 @@ class Warehouse(Reader):
         values["rows"] = json.dumps(record.rows)
         values["error"] = storable(record.error) if record.error is not None else None
         sql = statements.upsert("runs", key=schema.KEYS["runs"], bound=list(values))
-        with self._engine.transaction():
-            self._engine.execute(sql, list(values.values()))
+        self._engine.write(lambda _: self._engine.execute(sql, list(values.values())))
 
-    def _upsert(
-        self,
-        table: str,
-        bound: Mapping[str, Value],
-        staged: str,
-        shape: frames.Shape,
-        cleared: Sequence[str] = (),
-    ) -> int:
-        sql = statements.upsert(
-            table,
-            key=schema.KEYS[table],
-            bound=list(bound),
-            staged=shape.columns,
-            source=staged,
-            cleared=cleared,
-        )
-        return self._engine.execute(sql, list(bound.values()))
+    def _upsert(self, table: str, bound: Mapping[str, Value], rows: pa.Table, shape: frames.Shape) -> int:
+        """Write rows; quantile columns that they lack become NULL."""
+
+        def work(staged: str) -> int:
+            levels = schema.quantile_columns(self._engine) if table == "forecasts" else []
+            sql = statements.upsert(
+                table,
+                key=schema.KEYS[table],
+                bound=list(bound),
+                staged=shape.columns,
+                source=staged,
+                cleared=[name for name in levels if name not in shape.numbers],
+            )
+            return self._engine.execute(sql, list(bound.values()))
+
+        return self._engine.write(work, rows=rows, turn=str(bound["job"]))
 
 
 def _texts(**values: str) -> dict[str, Value]:

@@ -12,18 +12,11 @@ from hypothesis import strategies as st
 
 from tasks.errors import WarehouseError
 from tasks.quality import Quarantine
-from tasks.warehouse import RunRecord, observation_rows, open_warehouse
+from tasks.warehouse import RunRecord, observation_rows
 
 from .warehouse_rows import NOW, append, forecasts, observations, upsert
 
 ODD_NAMES = ["o'brien\"; DROP TABLE observations; --", "%s ? :x $1", "größe 流量 🚲", " a\n\tb ", "NULL"]
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    """A warehouse that is new and open."""
-    with open_warehouse(f"duckdb:///{tmp_path}/w.duckdb") as warehouse:
-        yield warehouse
 
 
 def scores(values=(0.5, nan)):

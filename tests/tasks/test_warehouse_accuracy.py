@@ -5,20 +5,10 @@ from math import nan
 
 import numpy as np
 import pandas as pd
-import pytest
-
-from tasks.warehouse import open_warehouse
 
 NOW = datetime(2026, 3, 1)  # noqa: DTZ001 - the warehouse's own form of UTC
 KEY = ["job", "item_id", "target_name", "origin", "timestamp", "model_name", "model_version"]
 HOURS = pd.date_range("2026-01-01", periods=12, freq="h")
-
-
-@pytest.fixture
-def warehouse(tmp_path):
-    """A warehouse that is new and open."""
-    with open_warehouse(f"duckdb:///{tmp_path}/w.duckdb") as warehouse:
-        yield warehouse
 
 
 def forecast_frame(generator, version, levels):
