@@ -91,13 +91,8 @@ def training_covariates(
         end: the last time stamp of the training; known covariates are seen for the horizon behind it, nothing else is.
 
     Raises:
-        JobError: a covariate has a name that cannot be served.
         ConfigError: the covariates are too many variates.
     """
-    if "target" in job.columns.covariates:
-        raise JobError(
-            "columns: a covariate called 'target' cannot be told from the target of a served model; rename it"
-        )
     bare = CovariateEncoding(known=tuple(job.columns.known), past=tuple(job.columns.past), lead=job.horizon)
     frame = named(read_panel(panel)[[*KEYS, *bare.columns]], panel)
     is_seen = frame["timestamp"] <= end

@@ -11,7 +11,7 @@ import warnings
 from dataclasses import asdict
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
 PACKAGES = ["mlflow", "torch", "numpy", "pandas", "safetensors", "jaxtyping"]  # what serving imports
 EXAMPLE_STEPS = 32  # rows of the stored input example
+BATCH_SIZE = 64  # rows per forward pass, as of `MoiraiForecast`
 
 
 def log_model(
@@ -68,7 +69,7 @@ def log_model(
                 python_model=str(SERVED_MODEL),
                 code_paths=[str(_copy_package(Path(scratch)))],
                 artifacts={"checkpoint": str(folder)},
-                model_config={"context_length": job.context, **job.inference.model_dump()},
+                model_config=_configuration(job),
                 signature=_signature(job, encoding),
                 input_example=_example(job, encoding),
                 pip_requirements=_requirements(),
@@ -122,24 +123,31 @@ def _copy_package(scratch: Path) -> Path:
 
 
 def _signature(job: Job, encoding: CovariateEncoding | None) -> "ModelSignature":
+    """Columns and parameters of the served model.
+
+    Its columns are of any type: MLflow refuses whole numbers where it expects others, in frames and in Parquet, and
+    reads numbers as time stamps. The served model reads them itself and says what is wrong.
+    """
     from mlflow.models import ModelSignature  # noqa: PLC0415 - see `connect`
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: PLC0415
+    from mlflow.types.schema import AnyType  # noqa: PLC0415
 
     from moirai.forecasting.levels import quantile_name  # noqa: PLC0415 - see above
 
+    given = ["item_id", "timestamp", *job.columns.target, *(encoding.columns if encoding else ())]
     columns = [("string", "item_id"), ("string", "target_name"), ("datetime", "origin")]
     columns += [("datetime", "timestamp"), ("double", "mean")]
     columns += [("float", quantile_name(level)) for level in job.quantiles]
-    series = [("string", "item_id"), ("datetime", "timestamp"), ("double", "target")]
-    if encoding is not None:
-        series += [("string" if name in encoding.names else "double", name) for name in encoding.columns]
     params = [
         ParamSpec("horizon", "long", job.horizon),
         ParamSpec("quantiles", "double", job.quantiles, shape=(-1,)),
         ParamSpec("frequency", "string", job.frequency),
+        ParamSpec("seed", "long", job.inference.seed),
+        ParamSpec("num_samples", "long", job.inference.num_samples),
+        ParamSpec("decoding", "string", job.inference.decoding),
     ]
     return ModelSignature(
-        inputs=Schema([ColSpec(kind, name) for kind, name in series]),
+        inputs=Schema([ColSpec(AnyType(), name) for name in given]),
         outputs=Schema([ColSpec(kind, name) for kind, name in columns]),
         params=ParamSchema(params),
     )
@@ -157,12 +165,22 @@ def _example(job: Job, encoding: CovariateEncoding | None) -> "pd.DataFrame":
     covariates = encoding or CovariateEncoding(lead=0)
     ahead = covariates.lead if covariates.known else 0
     times = pd.date_range("2024-01-01", periods=EXAMPLE_STEPS + ahead, freq=to_offset(job.frequency))
-    target = [float(step % 8) for step in range(EXAMPLE_STEPS)] + [float("nan")] * ahead
-    example = pd.DataFrame({"item_id": "example", "timestamp": times, "target": target})
+    example = pd.DataFrame({"item_id": "example", "timestamp": times})
+    for target in job.columns.target:
+        example[target] = [float(step % 8) for step in range(EXAMPLE_STEPS)] + [float("nan")] * ahead
     for column in covariates.columns:
         names = covariates.names.get(column)
         example[column] = [float(step % 3) for step in range(len(times))] if names is None else "".join(names[:1])
     return example
+
+
+def _configuration(job: Job) -> dict[str, Any]:
+    """What the served model is told when it is loaded; all but the targets are options of `MoiraiForecast`.
+
+    MLflow changes none that are not there: device and batch size stand here for whoever serves the version.
+    """
+    options = {"context_length": job.context, "device": "auto", "batch_size": BATCH_SIZE}
+    return {"targets": job.columns.target, **options, **job.inference.model_dump()}
 
 
 def _requirements() -> list[str]:

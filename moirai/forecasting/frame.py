@@ -67,18 +67,24 @@ def split_frame(df: pd.DataFrame, *, freq: str, targets: Sequence[str], covariat
     return LongSeries([str(item) for item in items[starts]], last, starts, ordered)
 
 
-def split_horizon(df: pd.DataFrame, target: str = "target") -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_horizon(df: pd.DataFrame, targets: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Part a frame that goes on into the horizon: rows up to each series' last target, and those behind it.
+
+    Args:
+        df: columns item_id, timestamp and the targets.
+        targets: where there are several, the last row with any of them ends a series.
 
     Raises:
         DataError: a column is absent, or a series has no target at all.
     """
-    for name in ("item_id", "timestamp", target):
+    for name in ("item_id", "timestamp", *targets):
         if name not in df.columns:
             raise DataError(f"the frame has no column {name!r}; it has {', '.join(map(repr, df.columns))}")
-    last = df["timestamp"].where(df[target].notna()).groupby(df["item_id"]).transform("max")
+    has_target = df[list(targets)].notna().any(axis=1)
+    last = df["timestamp"].where(has_target).groupby(df["item_id"]).transform("max")
     if last.isna().any():
-        raise DataError(f"series {df['item_id'][last.isna()].iloc[0]!r} has no value of {target!r} to forecast from")
+        item = df["item_id"][last.isna()].iloc[0]
+        raise DataError(f"series {item!r} has no value of {' or '.join(map(repr, targets))} to forecast from")
     is_behind = df["timestamp"] > last
     return df[~is_behind], df[is_behind]
 

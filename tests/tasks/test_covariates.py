@@ -244,14 +244,11 @@ def test_a_job_with_another_horizon_than_the_model_sees_ahead_is_refused(small_j
 
 
 def test_covariates_that_cannot_be_trained_with(small_job, frame, save, tiny_model):
-    """Too many names, and a name that the served model needs itself, are refused before the training."""
+    """Too many names are refused before the training."""
     many = frame.assign(holiday=np.arange(len(frame)) % 200)
     panel = save(many, levels=[f"day {number:03}" for number in range(200)])
     with pytest.raises(ConfigError, match=r"variates, at most 127 are possible; column 'holiday' alone has"):
         train_here(small_job(columns=COLUMNS), panel, tiny_model)
-    job = small_job(columns=COLUMNS | {"known": ["target"], "past": [], "categorical": []})
-    with pytest.raises(JobError, match="a covariate called 'target'"):
-        train_here(job, save(frame.rename(columns={"promo": "target"})), tiny_model)
 
 
 def test_files_are_named_by_the_encoding_too(job, frame, future, save, tuned):

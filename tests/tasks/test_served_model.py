@@ -1,7 +1,6 @@
 """The model a version serves: the pipeline's forecasts, from files that need nothing else."""
 
 import json
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,50 +8,20 @@ import sysconfig
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from mlflow.exceptions import MlflowException
 
-from moirai import Moirai2Config, Moirai2Module, MoiraiForecast
-from moirai.errors import ConfigError, DataError
-from moirai.forecasting.covariates import CovariateEncoding
-from tasks.job import job_from_settings
+from moirai import MoiraiMoEConfig, MoiraiMoEModule
+from tasks.forecast import forecast_panel
+from tasks.model_reference import resolve_model
 from tasks.panel import write_panel
-from tasks.register import register_model, resolve_model
 
-LEVELS = [0.1, 0.5, 0.9]
-
-
-ENCODING = CovariateEncoding(known=("promo", "day"), past=("temp",), lead=20, names={"day": ("Easter", "none")})
+from .served_rows import ENCODING, LEVELS, forecast, frame_with_covariates, long_frame, register, shop_job
 
 
 @pytest.fixture(scope="module")
 def register_tiny(mlflow_template, tmp_path_factory):
-    """Registers a tiny model for a job of half-hourly series; with an encoding as one trained with covariates."""
-
-    def register(encoding=None):
-        folder = tmp_path_factory.mktemp("served")
-        shutil.copy(mlflow_template, folder / "mlflow.db")
-        settings = {
-            "name": "shop",
-            "source": {"path": "shop.csv"},
-            "columns": {"timestamp": "time", "target": ["sales"]},
-            "frequency": "30min",
-            "horizon": 20,
-            "context": 48,
-            "quantiles": LEVELS,
-        }
-        job = job_from_settings(settings, folder=folder)
-        torch.manual_seed(0)
-        config = Moirai2Config(d_model=64, d_ff=64, num_layers=1, patch_size=8, num_predict_token=2)
-        Moirai2Module(config).save_pretrained(folder / "tuned")
-        if encoding is not None:
-            encoding.write(folder / "tuned")
-        panel = write_panel(long_frame().rename(columns={"target": "sales"}), folder / "panels", stage="clean")
-        base = resolve_model(job, "tuned")
-        return register_model(
-            job, folder=folder / "tuned", training_key="key", panel=panel, base=base, metrics={"wql": 0.1}
-        )
-
-    return register
+    """Registers a tiny model, each in a store of its own; with an encoding as one trained with covariates."""
+    return lambda encoding=None: register(tmp_path_factory.mktemp("served"), mlflow_template, encoding)
 
 
 @pytest.fixture(scope="module")
@@ -82,40 +51,22 @@ def served(root, load):
     return load(root)
 
 
-def long_frame(frequency="30min"):
-    """Two series of different lengths with a gap."""
-    times = pd.date_range("2024-01-01", periods=100, freq=frequency)
-    values = np.random.default_rng(0).normal(10, 2, 100)
-    values[40:43] = np.nan
-    long = pd.DataFrame({"item_id": "a", "timestamp": times, "target": values})
-    return pd.concat([long, long.iloc[30:].assign(item_id="b")], ignore_index=True)
-
-
-def frame_with_covariates(steps=20):
-    """The two series with covariates and, without targets, the steps behind their ends."""
-    times = pd.date_range("2024-01-01", periods=100 + steps, freq="30min")
-    rng = np.random.default_rng(1)
-    beside = pd.DataFrame(
-        {
-            "timestamp": times,
-            "promo": rng.integers(0, 2, len(times)).astype(float),
-            "day": np.where(rng.random(len(times)) < 0.1, "Easter", "none"),
-            "temp": rng.normal(size=len(times)),
-        }
-    )
-    later = pd.concat([pd.DataFrame({"item_id": item, "timestamp": times[100:]}) for item in "ab"])
-    return pd.concat([long_frame(), later], ignore_index=True).merge(beside, on="timestamp")
-
-
-def forecast(version, frame, **options):
-    """What the pipeline forecasts with the same checkpoint."""
-    return MoiraiForecast.from_pretrained(version.folder, context_length=48).predict_frame(frame, **options)
-
-
 @pytest.mark.usefixtures("socket_disabled")
 def test_forecasts_equal_the_pipelines(version, served):
     """The defaults are the job's, every value is the same bit for bit, and no network is asked for."""
     expected = forecast(version, long_frame(), freq="30min", horizon=20, levels=LEVELS)
+    pd.testing.assert_frame_equal(served.predict(long_frame()), expected, check_exact=True)
+
+
+@pytest.mark.usefixtures("socket_disabled")
+def test_the_pipeline_forecasts_the_same_from_the_registry_without_a_socket(version, served, root):
+    """`models:/shop/1` is resolved, loaded and asked by the steps of `moirai forecast`."""
+    folder = next(parent for parent in root.parents if (parent / "mlflow.db").is_file())
+    job = shop_job(folder)
+    panel = write_panel(long_frame(), folder / "panels", stage="clean")
+    made = pd.read_parquet(forecast_panel(job, panel, resolve_model(job, "models:/shop/1")).path)
+    assert set(made["model_version"]) == {version.version}
+    expected = made.drop(columns=["model_name", "model_version"])
     pd.testing.assert_frame_equal(served.predict(long_frame()), expected, check_exact=True)
 
 
@@ -126,21 +77,129 @@ def test_parameters_replace_the_jobs_settings(version, served):
     pd.testing.assert_frame_equal(served.predict(long_frame("D"), params=params), expected, check_exact=True)
 
 
-def test_what_the_model_cannot_do_is_said_in_its_own_words(served):
-    """MLflow passes on the errors of the model library."""
-    with pytest.raises(DataError, match="does not follow"):
-        served.predict(long_frame("D"))
-    with pytest.raises(ConfigError, match=r"quantile 0\.95"):
-        served.predict(long_frame(), params={"quantiles": [0.95]})
+def test_rows_are_taken_as_they_come(version, served):
+    """Whole numbers, numbers as names of series, time stamps as text, and any order and index of rows."""
+    frame = long_frame().assign(sales=np.arange(170) % 12)
+    expected = forecast(version, frame, freq="30min", horizon=20, levels=LEVELS)
+    given = frame.assign(timestamp=frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%S"))[::-1]
+    pd.testing.assert_frame_equal(served.predict(given), expected, check_exact=True)
+    numbered = served.predict(given.assign(item_id=given["item_id"].map({"a": 1, "b": 2})))
+    assert numbered["item_id"].tolist() == ["1"] * 20 + ["2"] * 20
+    pd.testing.assert_frame_equal(numbered.drop(columns="item_id"), expected.drop(columns="item_id"), check_exact=True)
+
+
+REFUSED_ROWS = {
+    "no rows": (lambda frame: frame[:0], "the request has no rows"),
+    "off the grid": (
+        lambda frame: frame.drop(5),
+        "series 'a': 2024-01-01 03:00:00 does not follow 2024-01-01 02:00:00 by one step of '30min'",
+    ),
+    "twice": (
+        lambda frame: pd.concat([frame, frame[3:4]]),
+        "series 'a' has 2024-01-01 01:30:00 twice; keep one row for each time stamp",
+    ),
+    "no item": (lambda frame: frame.assign(item_id=None), "row 1 has no item_id; every row names its series"),
+    "no time": (
+        lambda frame: frame.assign(timestamp=frame["timestamp"].where(frame["timestamp"] > "2024-01-02")),
+        "timestamp of series 'a' holds NaT, which is no time that can be read; write ISO 8601 text, such as",
+    ),
+    "ambiguous time": (
+        lambda frame: frame.assign(timestamp="01/02/2024"),
+        "timestamp of series 'a' holds '01/02/2024', which is no time that can be read; write ISO 8601 text, such as",
+    ),
+    "time as a number": (
+        lambda frame: frame.assign(timestamp=frame["timestamp"].astype("int64") // 1_000_000),
+        "timestamp of series 'a' holds 1704067200000, which is no time that can be read; write ISO 8601 text, such as",
+    ),
+    "time zone": (
+        lambda frame: frame.assign(timestamp=frame["timestamp"].dt.tz_localize("UTC")),
+        "timestamp has the time zone UTC; send time stamps without one",
+    ),
+    "time zone as text": (
+        lambda frame: frame.assign(timestamp="2024-01-01T00:00:00+01:00"),
+        "timestamp '2024-01-01T00:00:00+01:00' has a time zone; send time stamps without one",
+    ),
+    "text as a number": (
+        lambda frame: frame.assign(sales="many"),
+        "column 'sales' of series 'a' holds 'many', which is no number",
+    ),
+    "infinite": (
+        lambda frame: frame.assign(sales=np.inf),
+        "column 'sales' of series 'a' holds inf, which is no number",
+    ),
+    "nothing known": (
+        lambda frame: frame.assign(sales=frame["sales"].where(frame["item_id"] == "a")),
+        "series 'b' has no value of 'sales' to forecast from",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_ROWS)
+def test_rows_that_cannot_be_forecast_are_refused(served, case):
+    """One sentence says where, with column, series or time stamp."""
+    spoil, sentence = REFUSED_ROWS[case]
+    with pytest.raises(MlflowException) as caught:
+        served.predict(spoil(long_frame()))
+    assert str(caught.value).startswith(sentence)
+    assert caught.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"horizon": 0}, "horizon must be between 1 and 10,000, not 0"),
+        ({"horizon": 10_001}, "horizon must be between 1 and 10,000, not 10001"),
+        ({"horizon": None}, "horizon is null; leave it out for the job's own"),
+        ({"quantiles": [0.95]}, "quantile 0.95 is not among the model's trained levels (0.1, "),
+        ({"quantiles": []}, "quantiles is empty; name at least one level, such as 0.5"),
+        ({"quantiles": [0.5, 0.1, 0.5]}, "quantiles names 0.5 twice; name each level once"),
+        ({"frequency": "often"}, "'often' is no frequency; write a pandas offset"),
+        ({"seed": -1}, "seed must be between 0 and 2**63 - 1, not -1"),
+        ({"num_samples": 0}, "num_samples must be between 1 and 10,000, not 0"),
+    ],
+    ids=str,
+)
+def test_parameters_that_cannot_work_are_refused(served, params, sentence):
+    """One sentence names the parameter and what it may be."""
+    with pytest.raises(MlflowException) as caught:
+        served.predict(long_frame(), params=params)
+    assert str(caught.value).startswith(sentence)
+    assert caught.value.get_http_status_code() == 400
+
+
+def test_targets_keep_their_names(mlflow_template, tmp_path, load):
+    """A job of two targets is served with both columns, each forecast as in the pipeline."""
+    columns = {"timestamp": "time", "target": ["sales", "visits"]}
+    version = register(tmp_path, mlflow_template, columns=columns)
+    served = load(version.folder.parents[1])
+    frame = long_frame().assign(visits=lambda frame: 3 * frame["sales"])
+    expected = forecast(version, frame, target=["sales", "visits"], freq="30min", horizon=20, levels=LEVELS)
+    pd.testing.assert_frame_equal(served.predict(frame), expected, check_exact=True)
+    assert len(served.predict(served.metadata.load_input_example(str(version.folder.parents[1])))) == 40
+    with pytest.raises(MlflowException, match="series 'a' has no value of 'visits'"):
+        served.predict(frame.assign(visits=np.nan))
+
+
+def test_what_is_drawn_follows_the_seed_of_the_request(mlflow_template, tmp_path, load):
+    """Sample paths of a mixture of experts: one seed, one forecast, and that of the library; two seeds, two."""
+    module = MoiraiMoEModule(MoiraiMoEConfig(d_model=64, d_ff=16, num_layers=1, patch_sizes=(16,)))
+    version = register(tmp_path, mlflow_template, module=module)
+    served = load(version.folder.parents[1])
+    choices = {"seed": 7, "num_samples": 20, "decoding": "cached"}
+    expected = forecast(version, long_frame(), choices=choices, freq="30min", horizon=20, levels=LEVELS)
+    pd.testing.assert_frame_equal(served.predict(long_frame(), params=choices), expected, check_exact=True)
+    other = served.predict(long_frame(), params=choices | {"seed": 8})
+    assert not np.allclose(other["q90"], expected["q90"])
 
 
 def test_the_signature_says_what_goes_in_and_comes_out(version, served):
     """Names and defaults are those of the job."""
     signature = served.metadata.signature
-    assert signature.inputs.input_names() == ["item_id", "timestamp", "target"]
+    assert signature.inputs.input_names() == ["item_id", "timestamp", "sales"]
     assert signature.outputs.input_names() == list(served.predict(long_frame()).columns)
     defaults = {one.name: one.default for one in signature.params.params}
-    assert defaults == {"horizon": 20, "quantiles": LEVELS, "frequency": "30min"}
+    inference = {"seed": 0, "num_samples": 100, "decoding": "exact"}
+    assert defaults == {"horizon": 20, "quantiles": LEVELS, "frequency": "30min", **inference}
     assert served.metadata.metadata["weights_digest"] == version.digest
 
 
@@ -200,7 +259,7 @@ def test_requirements_are_pinned_and_installable(root):
 def test_an_answer_can_be_read_by_a_client(root):
     """The request MLflow stores for its server holds the example as JSON."""
     request = json.loads((root / "serving_input_example.json").read_text())
-    assert request["dataframe_split"]["columns"] == ["item_id", "timestamp", "target"]
+    assert request["dataframe_split"]["columns"] == ["item_id", "timestamp", "sales"]
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +272,7 @@ def test_a_version_with_covariates_takes_their_columns_and_the_rows_of_the_horiz
     """Its signature names them, its example runs, and its forecasts are the pipeline's."""
     root = version_with_covariates.folder.parents[1]
     served = load(root)
-    assert served.metadata.signature.inputs.input_names() == ["item_id", "timestamp", "target", "promo", "day", "temp"]
+    assert served.metadata.signature.inputs.input_names() == ["item_id", "timestamp", "sales", "promo", "day", "temp"]
     assert len(served.predict(served.metadata.load_input_example(str(root)))) == 20
     frame = frame_with_covariates()
     is_history = frame["timestamp"] < "2024-01-03 02:00"
@@ -227,9 +286,14 @@ def test_a_version_with_covariates_takes_their_columns_and_the_rows_of_the_horiz
 def test_a_version_with_covariates_says_what_a_frame_lacks(version_with_covariates, load):
     """The steps of the horizon, its length, and a column: each by name."""
     served = load(version_with_covariates.folder.parents[1])
-    with pytest.raises(DataError, match=r"'promo' of series 'a' has no value at 2024-01-03 11:30:00; all 20 steps"):
+    with pytest.raises(
+        MlflowException,
+        match=r"^known covariate 'promo' of series 'a' has no value at 2024-01-03 11:30:00; all 20 steps",
+    ):
         served.predict(frame_with_covariates(19))
-    with pytest.raises(ConfigError, match="known covariates 20 steps ahead; a horizon of 21 is too long"):
+    with pytest.raises(MlflowException, match="known covariates 20 steps ahead; a horizon of 21 is too long"):
         served.predict(frame_with_covariates(), params={"horizon": 21})
-    with pytest.raises(Exception, match="temp"):  # by MLflow, which checks the signature first
+    with pytest.raises(MlflowException, match=r"missing inputs \['temp'\]"):  # MLflow checks the signature first
         served.predict(frame_with_covariates().drop(columns="temp"))
+    with pytest.raises(MlflowException, match=r"column 'day' of series 'a' holds \['Easter'\], which is no name"):
+        served.predict(frame_with_covariates().assign(day=[["Easter"]] * 210))

@@ -235,8 +235,8 @@ def test_a_frame_that_goes_on_into_the_horizon_is_parted():
     """What stands behind a series' last target is its horizon; gaps before it are history."""
     df = long_frame(a=4, b=3)
     df.loc[[1, 3, 6], "target"] = np.nan
-    history, future = split_horizon(df)
+    history, future = split_horizon(df, ["target"])
     assert (history.index.tolist(), future.index.tolist()) == ([0, 1, 2, 4, 5], [3, 6])
     df.loc[[4, 5], "target"] = np.nan
     with pytest.raises(DataError, match="series 'b' has no value of 'target' to forecast from"):
-        split_horizon(df)
+        split_horizon(df, ["target"])
