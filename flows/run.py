@@ -1,4 +1,8 @@
-"""What every flow does around its work: note the attempt in the warehouse, name and tag it in Prefect."""
+"""What every flow does around its work: say where it stands, note the attempt, name and tag it in Prefect.
+
+A run stands at the moment it is told (`as_of`), at the moment for which Prefect's scheduler made it, or else at the end
+of the data. One that stands in the past sees what was known then (`tasks/recall.py`).
+"""
 
 import logging
 import time
@@ -10,11 +14,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pandas as pd
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from flows.labels import label_run, show_stop
 from moirai.errors import MoiraiError
-from tasks.errors import JobError, ValidationError
+from tasks.calendar import is_past, moment_of, stand, told
+from tasks.errors import ValidationError
 from tasks.findings import Findings
 from tasks.job import Job, load_job
 from tasks.model_reference import ModelRef
@@ -42,9 +48,17 @@ class Run:
     panel_digest: str | None = None
     model: ModelRef | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    looks_back: bool = False  # stands in the past: the next moment of the job has begun
+
+    @property
+    def known_until(self) -> datetime | None:
+        """Moment in UTC whose knowledge the run stands on; None: there is no moment yet."""
+        return None if self.as_of is None else moment_of(self.as_of, self.job.time_zone)
 
     def label(self) -> None:
-        """Name and tag the run in Prefect by what is known of it so far."""
+        """Name and tag the run in Prefect by what is known of it so far; one of several in a flow run names nothing."""
+        if self.run_id != flow_run.id:
+            return
         name = run_name(self.job, self.flow, self.origin, as_of=self.as_of)
         label_run(name, run_tags(self.job, self.flow, self.model.name if self.model else None))
 
@@ -80,25 +94,42 @@ class Run:
         ).model_copy(update=ending)
 
 
-def _without_zone(moment: pd.Timestamp) -> pd.Timestamp:
-    """The moment as the data tell time: without zone; one that has a zone is taken in UTC. Raises `JobError`."""
-    plain = moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
-    if not pd.Timestamp.min < plain < pd.Timestamp.max:
-        raise JobError(f"as_of {plain} is no moment that data can have; give one between 1678 and 2261")
-    return plain
+def scheduled_moment() -> datetime | None:
+    """The moment for which Prefect's scheduler made the present flow run; None where someone asked for it."""
+    context = FlowRunContext.get()
+    made = context.flow_run if context else None
+    if made is None or not made.auto_scheduled or made.expected_start_time is None:
+        return None
+    return datetime.fromtimestamp(made.expected_start_time.timestamp(), UTC)  # Prefect's own type counts otherwise
 
 
 @contextmanager
-def recorded(job_file: str, flow: str, as_of: datetime | None) -> Iterator[Run]:
+def recorded(
+    job_file: str, flow: str, as_of: datetime | None, *, run_id: str | None = None, looks_back: bool | None = None
+) -> Iterator[Run]:
     """Record an attempt: `running` at its start, `completed` or `failed` with the reason at its end.
 
     What validation found before it stopped a run is left in Prefect as well.
+
+    Args:
+        job_file: path of the job file.
+        flow: which flow it is.
+        as_of: moment the run was told to stand at; None: that of the schedule which made it, otherwise the end of the
+            data.
+        run_id: of one of several runs that a flow run makes; None: that of the flow run.
+        looks_back: whether it stands in the past; None: by `as_of` and the job's schedule.
 
     Raises:
         JobError: the job file cannot be used; then there is nothing to record it in.
     """
     job = load_job(job_file)
-    run = Run(job, job_file, flow, None if as_of is None else _without_zone(pd.Timestamp(as_of)))
+    run = Run(job, job_file, flow, None)
+    if as_of is not None:
+        run.as_of = stand(as_of, job.time_zone)
+        run.looks_back = is_past(job, run.as_of, run.started_at) if looks_back is None else looks_back
+    elif (moment := scheduled_moment()) is not None:
+        run.as_of = told(moment, job.time_zone)
+    run.run_id = run_id or run.run_id
     clock = time.monotonic()
     run.label()
     store_run(job, run.record(status="running"))

@@ -5,6 +5,8 @@
     columns.py    what the columns are
     checking.py   what is checked, and how defects are mended
     modelling.py  backtests and fine-tuning
+    promotion.py  when a fine-tuned version may serve
+    schedule.py   when forecasts are due
     job.py        the whole job; `load_job`
     problems.py   what is wrong with a job file, in words
     reference.py  the page docs/job-file.md, and commented job files
@@ -16,6 +18,8 @@ from tasks.job.checking import RULES, Range, Severity
 from tasks.job.columns import PANEL_NAMES, Columns
 from tasks.job.job import Job, job_from_settings, load_job
 from tasks.job.modelling import Finetune
+from tasks.job.promotion import Promotion
+from tasks.job.schedule import Schedule
 from tasks.job.setting import Setting
 from tasks.job.source import Source
 
@@ -25,7 +29,9 @@ __all__ = [
     "Columns",
     "Finetune",
     "Job",
+    "Promotion",
     "Range",
+    "Schedule",
     "Setting",
     "Severity",
     "Source",

@@ -16,8 +16,11 @@ from tasks.errors import JobError
 from tasks.job.checking import Transform, Validation
 from tasks.job.columns import Columns
 from tasks.job.modelling import Backtest, Finetune, Inference
+from tasks.job.places import TrackingUri, WarehouseUrl
 from tasks.job.problems import explain
+from tasks.job.promotion import Promotion
 from tasks.job.reading import read_mapping
+from tasks.job.schedule import Schedule
 from tasks.job.setting import Level, Positive, Setting
 from tasks.job.source import Source
 
@@ -51,8 +54,26 @@ class Job(Setting):
     inference: Inference = Inference()
     backtest: Backtest = Backtest()
     finetune: Finetune = Finetune()
-    warehouse: str = Field("duckdb:///warehouse.duckdb", description="URL of the warehouse")
-    tracking: str = Field("sqlite:///mlflow.db", description="MLflow tracking URI; a server's http:// URL or SQLite")
+    promotion: Promotion = Promotion()
+    non_commercial: bool = Field(
+        False,
+        description="whether weights under a licence that forbids commercial use (CC-BY-NC) may become champion",
+    )
+    dataset: str | None = Field(
+        None,
+        description="name of the public data set that the source is a copy of, such as m4_hourly; backtests flag the "
+        "models that are known to be pretrained on it",
+    )
+    schedule: Schedule | None = Field(None, description="when forecasts are due; null: whenever someone asks")
+    warehouse: WarehouseUrl = Field(
+        "duckdb:///warehouse.duckdb",
+        description="URL of the warehouse: duckdb:///FILE or postgresql://USER:${PASSWORD}@HOST/DATABASE; passwords as "
+        "${NAME} (environment variable) or ${block:NAME} (Prefect Secret block)",
+    )
+    tracking: TrackingUri = Field(
+        "sqlite:///mlflow.db",
+        description="MLflow tracking URI: a server's http:// URL or SQLite; passwords as in warehouse",
+    )
     workspace: str = Field("moirai-work", description="folder for panels, checkpoints, reports and MLflow artifacts")
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -81,27 +102,30 @@ class Job(Setting):
         to_offset(value)
         return value
 
-    @field_validator("warehouse")
+    @field_validator("schedule", mode="before")
     @classmethod
-    def _is_a_known_warehouse(cls, value: str) -> str:
-        if not value.startswith("duckdb:///"):
-            msg = f"{value!r} is no warehouse URL; write duckdb:///FILE"
-            raise ValueError(msg)
-        return value
-
-    @field_validator("tracking")
-    @classmethod
-    def _is_a_known_store(cls, value: str) -> str:
-        if not value.startswith(("sqlite:///", "http://", "https://")):
-            msg = f"{value!r} is no tracking URI; write sqlite:///FILE or a server's http:// URL"
-            raise ValueError(msg)
-        return value
+    def _defaults_alone_are_none(cls, value: Any) -> Any:
+        """A block whose comment signs were removed, but nothing else."""
+        defaults = {name: field.default for name, field in Schedule.model_fields.items()}
+        return None if isinstance(value, dict) and value.items() <= defaults.items() else value
 
     @model_validator(mode="after")
     def _ranges_name_value_columns(self) -> Self:
         unknown = sorted(set(self.validation.ranges) - set(self.columns.numeric))
         if unknown:
             msg = f"validation.ranges names {unknown[0]!r}, which is no numeric column with a role in columns"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _segments_are_there(self) -> Self:
+        absent = [name for name in self.promotion.segments if name not in self.columns.static]
+        if absent:
+            msg = f"promotion.segments names {absent[0]!r}, which is no static column; name it in columns.static"
+            raise ValueError(msg)
+        beyond = [found for found in self.promotion.horizon_ranges if found[1] > self.horizon]
+        if beyond:
+            msg = f"promotion.horizon_ranges: {beyond[0]} reaches beyond the horizon of {self.horizon} steps"
             raise ValueError(msg)
         return self
 
@@ -151,6 +175,11 @@ class Job(Setting):
     def min_length(self) -> int:
         """Observed steps a series needs: as set, otherwise horizon + season."""
         return self.validation.min_length or self.horizon + self.season_length
+
+    @property
+    def time_zone(self) -> str:
+        """Zone of the data's time stamps: as set for the source, otherwise that of the schedule, otherwise UTC."""
+        return self.source.to_timezone or (self.schedule.timezone if self.schedule else "UTC")
 
     def config_hash(self, *blocks: str) -> str:
         """First 12 digits of the SHA-256 of the named settings (of all, when none is named)."""

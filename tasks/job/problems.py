@@ -1,6 +1,7 @@
 """What is wrong with a job file, in words: each setting, its value, and what it should be."""
 
 from collections.abc import Mapping
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -43,4 +44,6 @@ def _settings(model: type[BaseModel], location: tuple[int | str, ...]) -> Mappin
         kind = fields[part].annotation if part in fields else kind
         if get_origin(kind) is dict:
             kind = get_args(kind)[1]
+        if get_origin(kind) is UnionType:  # a block that may be absent
+            kind = get_args(kind)[0]
     return getattr(kind, "model_fields", {})

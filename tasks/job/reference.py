@@ -7,7 +7,7 @@ test compares the two.
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic.fields import FieldInfo
@@ -135,8 +135,8 @@ def _scalar(value: Any) -> str:
 
 
 def _blocks(model: type[Setting]) -> dict[str, type[Setting]]:
-    """The settings of a model that are blocks of settings themselves."""
-    fields = {name: field.annotation for name, field in model.model_fields.items()}
+    """The settings of a model that are blocks of settings themselves, those that may be absent included."""
+    fields = {name: (get_args(one.annotation) or [one.annotation])[0] for name, one in model.model_fields.items()}
     return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, Setting)}
 
 
@@ -166,7 +166,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if kind == "object":
         return "mapping"
     names = {
-        "string": "text",
+        "string": schema.get("format", "text"),
         "integer": "whole number",
         "number": "number",
         "boolean": "true or false",

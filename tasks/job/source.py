@@ -1,14 +1,12 @@
 """Where the rows of a job come from: the block `source`."""
 
-import re
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
 from tasks.job.setting import Setting
-
-PASSWORD = re.compile(r"://[^/@:\s]*:(?!\$\{\w+\}@)[^/@\s]+@")  # a password that is no ${NAME}
+from tasks.secrets import checked
 
 
 class Source(Setting):
@@ -21,7 +19,8 @@ class Source(Setting):
     )
     url: str | None = Field(
         None,
-        description="SQLAlchemy URL of a database; ${NAME} takes the environment variable NAME, where passwords belong",
+        description="SQLAlchemy URL of a database; passwords as ${NAME} (environment variable) or ${block:NAME} "
+        "(Prefect Secret block)",
     )
     query: str | None = Field(None, description="SELECT that the database answers, one row per row of the source")
     delimiter: str | None = Field(
@@ -81,11 +80,8 @@ class Source(Setting):
 
     @field_validator("url")
     @classmethod
-    def _has_no_password(cls, value: str | None) -> str | None:
-        if value is not None and PASSWORD.search(value):
-            msg = "a password does not belong into a file; write ${NAME} in its place and set the environment variable"
-            raise ValueError(msg)
-        return value
+    def _names_its_secrets(cls, value: str | None) -> str | None:
+        return None if value is None else checked(value)
 
     @model_validator(mode="after")
     def _is_files_or_query(self) -> Self:

@@ -46,6 +46,7 @@ def small_settings():
             "validate_every": 2,
             "validation_windows": 2,
         },
+        "promotion": {"max_loss": 10, "coverage": None},  # the tiny model need not be better than a baseline
     }
 
 
@@ -70,3 +71,15 @@ def job_file(tmp_path, mlflow_template) -> Path:
     """The small job in a folder of its own, with a migrated tracking database."""
     shutil.copy(mlflow_template, tmp_path / "mlflow.db")
     return write_job(tmp_path)
+
+
+@pytest.fixture
+def writer_limit(prefect_server):  # noqa: ARG001 - the limit is one of the server's
+    """The limit of writers that runs of deployments share, for one test."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - Prefect reads its settings when imported
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate  # noqa: PLC0415
+
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="warehouse-writer", limit=1))
+        yield
+        client.delete_global_concurrency_limit_by_name("warehouse-writer")

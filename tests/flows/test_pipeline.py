@@ -71,7 +71,7 @@ def test_the_registered_version_is_what_forecast(piped):
     assert len(versions) == 1
     assert str(aliases["challenger"]) == str(versions[0].version)
     is_better = summary.scores["shops"]["wql"] <= summary.scores["tiny"]["wql"]
-    assert ("champion" in aliases) == is_better
+    assert ("champion" in aliases) == is_better == ("Version 1 becomes champion" in summary.decision)
     with open_warehouse(warehouse_url(job), read_only=True) as warehouse:
         made = warehouse.read_forecasts(job.name)
     assert set(made["model_name"]) == {"shops" if is_better else "tiny"}
