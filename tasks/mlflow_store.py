@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasks.errors import TrackingError
+from tasks.secrets import redacted, reveal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,20 +58,27 @@ class UnreachableError(TrackingError):
 
 
 def tracking_uri(job: Tracked) -> str:
-    """The job's tracking URI; a relative SQLite path starts at the job's folder.
+    """The job's tracking URI as MLflow takes it, for nobody else; a relative SQLite path starts at the job's folder.
 
     Raises:
+        SecretError: a secret that it names is not there.
         TrackingError: neither SQLite nor a server.
     """
-    uri = job.tracking
+    uri = reveal(job.tracking, "tracking")
     if re.match(r"https?://[^/]", uri):
         return uri
     if uri.startswith(SQLITE) and len(uri) > len(SQLITE):
         return f"{SQLITE}{job.resolve(uri.removeprefix(SQLITE))}"
     raise TrackingError(
-        f"tracking: {without_password(uri)!r} is no tracking URI (MLflow no longer keeps runs in "
+        f"tracking: {redacted(job.tracking)!r} is no tracking URI (MLflow no longer keeps runs in "
         "folders); write sqlite:///FILE, or the http:// URL of an MLflow server"
     )
+
+
+def tracking_place(job: Tracked) -> str:
+    """The job's tracking URI as people see it: secrets stay names, passwords are left out."""
+    place = redacted(job.tracking)
+    return f"{SQLITE}{job.resolve(place.removeprefix(SQLITE))}" if place.startswith(SQLITE) else place
 
 
 def connect(job: Tracked) -> "MlflowClient":
@@ -122,18 +130,14 @@ def explained(job: Tracked) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, RequestException) as error:
-        place = without_password(tracking_uri(job))
+        place, said = tracking_place(job), str(error)
+        cause = error if redacted(said) == said else None  # MLflow shows the URL that it asked, password and all
         if _is_out_of_reach(error):
             raise UnreachableError(
                 f"tracking: {place} does not answer; start the server, or set tracking to another"
-            ) from error
-        reason = without_password(" ".join(str(error).split())).partition(" [SQL")[0]
-        raise TrackingError(f"tracking: {place} refused: {reason[:LONGEST_REASON]}") from error
-
-
-def without_password(text: str) -> str:
-    """A text whose URLs have lost user and password."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+            ) from cause
+        reason = redacted(" ".join(said.split())).partition(" [SQL")[0]
+        raise TrackingError(f"tracking: {place} refused: {reason[:LONGEST_REASON]}") from cause
 
 
 def is_worth_a_retry(task: Any, run: Any, state: Any) -> bool:  # noqa: ARG001 - Prefect's signature

@@ -23,6 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import JobError, TrainingError
+from tasks.limits import training
 from tasks.pretraining import Pretraining
 from tasks.pretraining.curves import tracked
 from tasks.progress import progress
@@ -188,5 +189,5 @@ def pretrain_tracked(settings: Pretraining, *, on_log: OnLog | None = None) -> P
 @task(name="pretrain", task_run_name="pretrain {settings.name}", cache_policy=NO_CACHE)
 def pretrain(settings: Pretraining) -> Pretrained:
     """Pretrain with a progress artifact."""
-    with progress(settings, "pretraining") as report:
+    with training(settings.run.accelerator), progress(settings, "pretraining") as report:
         return pretrain_tracked(settings, on_log=lambda point: report(point.step, settings.run.steps))

@@ -29,10 +29,10 @@ from tasks.mlflow_store import (
     explained,
     is_worth_a_retry,
     tracking_uri,
-    without_password,
 )
 from tasks.naming import run_name
 from tasks.panel import Moment, PanelRef
+from tasks.secrets import redacted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -230,9 +230,9 @@ def _log_panel(client: "MlflowClient", run_id: str, job: Job, panel: PanelRef, *
 
 
 def _settings(job: Job) -> dict[str, Any]:
-    """The resolved settings, URLs without their passwords."""
+    """The resolved settings; secrets stay names."""
     settings = job.model_dump(mode="json")
-    return settings | {name: without_password(settings[name]) for name in ("tracking", "warehouse")}
+    return settings | {name: redacted(settings[name]) for name in ("tracking", "warehouse")}
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

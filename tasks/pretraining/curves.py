@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.errors import TrackingError
 from tasks.experiment import NOTE, described_experiment
-from tasks.mlflow_store import connect, explained, tracking_uri, without_password
+from tasks.mlflow_store import connect, explained, tracking_place
 from tasks.pretraining.pretraining import Pretraining
+from tasks.secrets import redacted
 from tasks.tracking import log_values, own_version
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _earlier(settings: Pretraining, client: "MlflowClient") -> str | None:
     if not mark.is_file():
         return None
     known = json.loads(mark.read_text(encoding="utf-8"))
-    if known.get("tracking") != without_password(tracking_uri(settings)):
+    if known.get("tracking") != tracking_place(settings):
         return None
     try:
         if client.get_run(known["run_id"]).info.lifecycle_stage != "active":
@@ -124,7 +125,7 @@ def _new(settings: Pretraining, client: "MlflowClient", experiment: str) -> str:
     log_values(client, run_id, params=_flat(_told(settings)), metrics={}, series={})
     mark = _mark(settings)
     mark.parent.mkdir(parents=True, exist_ok=True)
-    content = {"run_id": run_id, "tracking": without_password(tracking_uri(settings))}
+    content = {"run_id": run_id, "tracking": tracking_place(settings)}
     mark.write_text(json.dumps(content) + "\n", encoding="utf-8")
     return run_id
 
@@ -144,7 +145,7 @@ def _description(settings: Pretraining) -> str:
 
 def _told(settings: Pretraining) -> dict[str, Any]:
     told = settings.model_dump(mode="json")
-    return told | {"tracking": without_password(settings.tracking)}
+    return told | {"tracking": redacted(settings.tracking)}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,9 +7,10 @@ mend. Relative paths start at the folder of the file.
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError
 
 from tasks.errors import JobError
+from tasks.job.places import TrackingUri
 from tasks.job.problems import explain
 from tasks.job.reading import read_mapping
 from tasks.job.setting import Setting
@@ -35,18 +36,12 @@ class Pretraining(Setting):
     state: str | None = Field(None, description="folder of the run's states; null: WORKSPACE/pretraining/NAME")
     licence: str = Field("Apache-2.0", description="licence that the checkpoint carries, as an SPDX name")
     storage: str = Field("bf16", pattern="^(fp32|bf16)$", description="numbers of the stored weights: fp32 or bf16")
-    tracking: str = Field("sqlite:///mlflow.db", description="MLflow tracking URI; a server's http:// URL or SQLite")
+    tracking: TrackingUri = Field(
+        "sqlite:///mlflow.db", description="MLflow tracking URI: a server's http:// URL or SQLite"
+    )
     workspace: str = Field("moirai-work", description="folder for states, checkpoints and MLflow artifacts")
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
-
-    @field_validator("tracking")
-    @classmethod
-    def _is_a_known_store(cls, value: str) -> str:
-        if not value.startswith(("sqlite:///", "http://", "https://")):
-            msg = f"{value!r} is no tracking URI; write sqlite:///FILE or a server's http:// URL"
-            raise ValueError(msg)
-        return value
 
     def resolve(self, path: str) -> Path:
         """Absolute form of a path of this file: relative ones start at its folder."""

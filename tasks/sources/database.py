@@ -1,18 +1,15 @@
 """A query of any SQLAlchemy URL, answered row by row from a cursor of the server.
 
-In: url and query of the job; ${NAME} in the url takes an environment variable. Out: chunks of the answer, rows counted
-from 1. The query goes to the database as it stands, colons and percent signs included; the connection is read-only
-where the database knows how, and always closed. Fails with `SourceError`: a variable is not set, the driver is not
-installed, the query fails; with its kind `DatabaseUnreachableError`, which is worth another try, where there is no
-connection. No message shows the password.
+In: url and query of the job; secrets in the url are named, see `tasks/secrets.py`. Out: chunks of the answer, rows
+counted from 1. The query goes to the database as it stands, colons and percent signs included; the connection is
+read-only where the database knows how, and always closed. Fails with `SecretError`: a secret is not there; with
+`SourceError`: the driver is not installed, the query fails; with its kind `DatabaseUnreachableError`, which is worth
+another try, where there is no connection. No message shows the password.
 """
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -21,10 +18,9 @@ from sqlalchemy.pool import NullPool
 
 from tasks.errors import SourceError
 from tasks.job import Job
+from tasks.secrets import reveal
 from tasks.sources.chunk import Chunk, OpenPart, Place, chunk_rows
 
-VARIABLE = re.compile(r"\$\{(\w+)\}")
-USER = re.compile(r"(?<=://)[^/@]*(?=@)")  # name and password: signs in them must not read as parts of the URL
 POSTGRES = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}  # the driver that our extra brings
 EXTRAS = {"psycopg": "pip install 'moirai-flows[postgres]'"}
 
@@ -98,21 +94,18 @@ def _column(cells: Sequence[Any], index: pd.Index) -> pd.Series:
 
 
 def database_url(job: Job) -> URL:
-    """The URL of a job's database, with environment variables filled in and the path of a file made absolute.
+    """The URL of a job's database, with secrets filled in and the path of a file made absolute.
 
     Raises:
-        SourceError: a variable is not set, the text is no URL, or the file does not exist.
+        SecretError: a secret is not there.
+        SourceError: the text is no URL, or the file does not exist.
     """
     template = str(job.source.url)
-    absent = [name for name in VARIABLE.findall(template) if name not in os.environ]
-    if absent:
-        raise SourceError(f"source.url needs the environment variable {absent[0]}, which is not set; set it")
-    inside = USER.sub(lambda found: VARIABLE.sub(lambda name: quote(os.environ[name[1]], safe=""), found[0]), template)
     try:
-        url = make_url(VARIABLE.sub(lambda name: os.environ[name[1]], inside))
-    except (exc.ArgumentError, ValueError) as error:
+        url = make_url(reveal(template, "source.url"))
+    except (exc.ArgumentError, ValueError):
         form = "write one such as postgresql://user:${PASSWORD}@host/database"
-        raise SourceError(f"source.url {template!r} is no SQLAlchemy URL; {form}") from error
+        raise SourceError(f"source.url {template!r} is no SQLAlchemy URL; {form}") from None  # it shows the secret
     url = url.set(drivername=POSTGRES.get(url.drivername, url.drivername))
     database = url.database or ":memory:"
     if url.get_backend_name() == "sqlite" and database != ":memory:" and not database.startswith("file:"):

@@ -51,7 +51,7 @@ class Place:
         return self.run("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file, **changes)
 
 
-def write_job(folder: Path) -> Path:
+def write_job(folder: Path, **changes: Any) -> Path:
     """Write an hourly series, a tiny checkpoint and a job file into a folder; returns the path of the job file."""
     import torch  # noqa: PLC0415 - the import hook of the suite comes first
 
@@ -75,7 +75,7 @@ def write_job(folder: Path) -> Path:
         "backtest": {"windows": 1},
         "finetune": {"base": "tiny", "max_steps": 2, "batch_size": 4, "validate_every": 1},
     }
-    (folder / "job.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (folder / "job.yaml").write_text(yaml.safe_dump(settings | changes), encoding="utf-8")
     return folder / "job.yaml"
 
 
@@ -89,15 +89,17 @@ def wait_for(ask: Callable[[], Any], *, seconds: float, what: str) -> Any:
 
 
 @contextlib.contextmanager
-def process(folder: Path, name: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Prefect process while the block runs; what it said is shown with a test that fails."""
+def process(
+    folder: Path, name: str, *arguments: str, program: str = "prefect", **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of Prefect, or of another program, while the block runs; a test that fails shows what it said."""
     log = folder / f"{name}.log"
     # A SIGINT that is ignored here would be ignored there, too, and Prefect stops by sending itself SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with log.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603 - our own arguments
-                [BIN / "prefect", *arguments], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+                [BIN / program, *arguments], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
     finally:
         signal.signal(signal.SIGINT, before)
@@ -137,6 +139,9 @@ def place(tmp_path_factory) -> Iterator[Place]:
         place = Place(folder, environment, client, job_file)
         made = place.run("prefect", "work-pool", "create", POOL, "--type", "process")
         assert made.returncode == 0, made.stdout + made.stderr
+        for limit in ("warehouse-writer", "gpu"):
+            made = place.run("prefect", "gcl", "create", limit, "--limit", "1")
+            assert made.returncode == 0, made.stdout + made.stderr
         deployed = place.deploy()
         assert deployed.returncode == 0, deployed.stdout + deployed.stderr
         yield place

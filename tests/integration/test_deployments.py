@@ -1,17 +1,22 @@
 """The same flow embedded, against a server, and from a deployment: real processes, nothing simulated."""
 
 import json
+import re
+from datetime import timedelta
 
+import httpx
 import pytest
 
 from tasks.job import load_job
 from tasks.warehouse import open_warehouse, warehouse_url
 
-from .conftest import HORIZON, HOURS, ROOT, process, wait_for
+from .conftest import HORIZON, HOURS, ROOT, process, wait_for, write_job
 
 pytestmark = pytest.mark.integration
-FORECAST, GPU_POOL = "forecast/daily", "moirai-gpu"
-DEPLOYMENTS = {FORECAST, "ingest/on-demand", "finetune/on-demand", "backtest/on-demand", "pipeline/on-demand"}
+FORECAST, SCHEDULED, GPU_POOL = "forecast/daily", "forecast/scheduled", "moirai-gpu"
+ON_DEMAND = ("backfill", "ingest", "finetune", "backtest", "promote", "rollback", "pipeline")
+DEPLOYMENTS = {FORECAST, SCHEDULED, *(f"{flow}/on-demand" for flow in ON_DEMAND)}
+PROMOTION = {"promote", "rollback"}  # two flows of one module
 OF_THE_RUN = ["run_id", "issued_at"]
 
 
@@ -53,11 +58,47 @@ def test_every_flow_is_deployed_and_only_the_job_is_of_this_machine(place):
     assert len(place.client.read_deployments()) == len(DEPLOYMENTS)
     for name, one in found.items():
         flow = name.partition("/")[0]
-        assert one.entrypoint == f"flows.{flow}.{flow}"
-        assert one.parameters == {"job_file": str(place.job_file)}
+        assert one.entrypoint == f"flows.{'promote' if flow in PROMOTION else flow}.{flow}"
         assert one.pull_steps == []
-        assert one.global_concurrency_limit.limit == 1
         assert str(ROOT) not in one.model_dump_json()
+        serves_many = name == SCHEDULED  # which job is said by each schedule, and none waits for another
+        assert one.parameters == ({} if serves_many else {"job_file": str(place.job_file)})
+        assert (one.global_concurrency_limit is None) == serves_many
+
+
+def test_a_new_challenger_starts_a_promotion_of_its_job(place):
+    """The event of a fine-tuning makes one run, with the event's job file; deploying again doubles nothing."""
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName  # noqa: PLC0415 - see conftest
+    from prefect.events import emit_event  # noqa: PLC0415
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
+
+    again = place.deploy()
+    assert again.returncode == 0, again.stdout + again.stderr
+    (automation,) = place.client.request("POST", "/automations/filter", json={}).json()
+    assert automation["trigger"]["expect"] == ["moirai.challenger.registered"]
+    resource = {"prefect.resource.id": "moirai.job.other", "prefect.resource.name": "other"}
+    with temporary_settings({PREFECT_API_URL: place.environment["PREFECT_API_URL"]}):
+        emit_event("moirai.challenger.registered", resource=resource, payload={"job_file": "/jobs/other.yaml"})
+    promote = FlowFilter(name=FlowFilterName(any_=["promote"]))
+    runs = wait_for(
+        lambda: place.client.read_flow_runs(flow_filter=promote), seconds=60, what="the run of the promotion"
+    )
+    assert [run.parameters["job_file"] for run in runs] == ["/jobs/other.yaml"]
+    place.client.delete_flow_run(runs[0].id)
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_a_pool_of_containers_is_made_from_its_template(place, kind):
+    """The server takes the template, and every variable of it has a default or may be left out."""
+    template = ROOT / "deployments" / f"pool-{kind}.json"
+    made = place.run("prefect", "work-pool", "create", kind, "--type", kind, "--base-job-template", str(template))
+    assert made.returncode == 0, made.stdout + made.stderr
+    kept = place.client.read_work_pool(kind).base_job_template
+    properties = kept["variables"]["properties"]
+    used = set(re.findall(r"{{ (\w+) }}", json.dumps(kept["job_configuration"])))
+    assert used == set(properties)
+    optional = {"name", "command", "env", "labels"}  # Prefect fills them in
+    assert {name for name, one in properties.items() if "default" not in one} == optional
 
 
 def test_a_deployment_with_a_cron_gets_scheduled_runs(place):
@@ -112,13 +153,78 @@ def test_the_same_flow_gives_the_same_rows_in_all_three_ways(place, request):
     wait_for(lambda: said in messages(place, asked.id), seconds=10, what="the log of our own packages on the server")
 
 
+def completed(file):
+    """The completed runs of a job."""
+    job = load_job(file)
+    with open_warehouse(warehouse_url(job)) as warehouse:
+        runs = warehouse.read_runs(job.name)
+    return runs[runs["status"] == "completed"]
+
+
+def test_a_second_job_on_the_same_deployment_runs_at_its_moments(place, request):
+    """Its schedule lands where it says; a moment that it missed is made by a worker, after a first attempt failed.
+
+    It shares the warehouse with the first job, whose rows stay as they are.
+    """
+    from prefect.states import Failed  # noqa: PLC0415 - see conftest
+
+    first = load_job(place.job_file)
+    with open_warehouse(warehouse_url(first)) as warehouse:
+        before = warehouse.counts(first.name)
+    settings = {"warehouse": warehouse_url(first), "schedule": {"every": "30s"}}
+    file = write_job(place.folder / "second", name="second", **settings)
+    span = ("--from", "2024-01-16T05:00:00", "--to", "2024-01-16T05:00:00", "--every", "1h", "--deployment", SCHEDULED)
+    backfill = ("backfill", str(file), *span, "--json")
+    handed = place.run("moirai", *backfill, "--no-wait")
+    assert handed.returncode == 0, handed.stderr
+    (origin,) = json.loads(handed.stdout)["origins"]
+    place.client.set_flow_run_state(origin["run_id"], Failed(message="as if its worker had died"), force=True)
+
+    request.getfixturevalue("worker")
+    again = place.run("moirai", *backfill)
+    assert again.returncode == 0, again.stderr
+    (made,) = json.loads(again.stdout)["origins"]
+    assert (made["status"], made["run_id"]) == ("made", origin["run_id"])
+
+    scheduled = place.run("moirai", "schedule", str(file))
+    assert scheduled.returncode == 0, scheduled.stderr
+    wait_for(lambda: len(completed(file)) > 1, seconds=120, what="a scheduled run")
+    taken = place.run("moirai", "schedule", str(file), "--remove")
+    assert taken.returncode == 0, taken.stderr
+    backfilled, landed = completed(file).to_dict("records")[:2]
+    assert str(backfilled["as_of"]) == "2024-01-16 05:00:00"
+    assert (landed["as_of"].second % 30, landed["as_of"].microsecond) == (0, 0)
+    assert timedelta(0) < landed["started_at"] - landed["as_of"] < timedelta(seconds=120)
+    with open_warehouse(warehouse_url(first)) as warehouse:
+        assert warehouse.counts(first.name) == before
+
+
+def test_a_laptop_serves_its_jobs_until_it_is_stopped(place):
+    """With a server of its own on the loopback interface: a scheduled run lands, and SIGTERM leaves nothing behind."""
+    file = write_job(place.folder / "third", name="third", schedule={"every": "15s"})
+    environment = {name: value for name, value in place.environment.items() if name != "PREFECT_API_URL"}
+    environment |= {"PREFECT_HOME": str(place.folder / "laptop"), "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    with process(place.folder, "serve", "serve", str(file), "--limit", "1", program="moirai", **environment) as served:
+        wait_for(lambda: len(completed(file)), seconds=180, what="a scheduled run")
+        served.terminate()
+        assert served.wait(30) == 0
+    said = (place.folder / "serve.log").read_text(encoding="utf-8")
+    url = re.search(r"starting a Prefect server on (http://127.0.0.1:\d+)/api", said)[1]
+    assert "made the concurrency limit warehouse-writer with 1 place" in said
+    assert "the schedules are paused" in said
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/api/health", trust_env=False)
+
+
 def test_a_fine_tuning_runs_in_the_pool_of_the_gpu(place):
     """Deployed to a pool of its own, trained in a process of its own; what that process logs reaches the server."""
     made = place.run("prefect", "work-pool", "create", GPU_POOL, "--type", "process")
     assert made.returncode == 0, made.stdout + made.stderr
     deployed = place.deploy(file="deployments/gpu.yaml")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    deployments = [place.client.read_deployment_by_name(name) for name in ("finetune/gpu", "pipeline/gpu")]
+    deployments = [
+        place.client.read_deployment_by_name(name) for name in ("finetune/gpu", "pipeline/gpu", "pretrain/gpu")
+    ]
     try:
         assert {one.work_pool_name for one in deployments} == {GPU_POOL}
         assert {one.job_variables["env"]["CUDA_VISIBLE_DEVICES"] for one in deployments} == {"0"}

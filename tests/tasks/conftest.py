@@ -70,10 +70,31 @@ def tiny_model(tmp_path):
     return ModelRef(reference="tiny", name="tiny", version="v1", digest="d1", folder=folder, licence="Apache-2.0")
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """One open warehouse for tests that keep to a job of their own."""
+@pytest.fixture(params=["duckdb", "postgres"])
+def new_url(request, tmp_path):
+    """URL of a warehouse that is not there yet, nor is its folder; once for each database."""
+    if request.param == "postgres":
+        return request.getfixturevalue("make_postgres")()
+    return f"duckdb:///{tmp_path}/deep/er/w.duckdb"
+
+
+@pytest.fixture
+def warehouse(new_url):
+    """A warehouse that is new and open; once for each database."""
     from tasks.warehouse import open_warehouse  # noqa: PLC0415 - see above
 
-    with open_warehouse(f"duckdb:///{tmp_path_factory.mktemp('shared')}/w.duckdb") as warehouse:
+    with open_warehouse(new_url) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="module", params=["duckdb", "postgres"])
+def shared(request, tmp_path_factory):
+    """One open warehouse for tests that keep to a job of their own; once for each database."""
+    from tasks.warehouse import open_warehouse  # noqa: PLC0415 - see above
+
+    if request.param == "postgres":
+        url = request.getfixturevalue("make_postgres")()
+    else:
+        url = f"duckdb:///{tmp_path_factory.mktemp('shared')}/w.duckdb"
+    with open_warehouse(url) as warehouse:
         yield warehouse

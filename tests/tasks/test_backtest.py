@@ -127,4 +127,4 @@ def test_two_versions_of_a_model_are_told_apart(small_job, clean_panel, tiny_mod
     newer = tiny_model.model_copy(update={"version": "v2"})
     tested = backtest_panel(small_job(), clean_panel, [tiny_model, newer])
     assert {"tiny (v1)", "tiny (v2)"} < set(tested.scores)
-    assert tested.wql(newer) == tested.wql(tiny_model)
+    assert tested.scores[tested.label(newer)] == tested.scores[tested.label(tiny_model)]

@@ -64,11 +64,36 @@ def build(settings, folder):
         ("validation.ranges", {"temp": {"min": 3, "max": 1}}, ["ranges.temp", "min 3.0", "max 1.0"]),
         ("backtest.baselines", ["arima"], ["backtest.baselines", "'arima'", "seasonal_naive:N"]),
         ("backtest.baselines", ["seasonal_naive:0"], ["'seasonal_naive:0'", "known: naive"]),
+        ("backtest.after", "soon", ["backtest.after", "'soon'", "later day"]),
+        ("promotion.metric", "mae", ["promotion.metric", "'mae'", "lower is better"]),
+        ("promotion.min_gain", 1.5, ["promotion.min_gain", "1.5", "0.02 is 2 %"]),
+        ("promotion.segments", ["state"], ["promotion.segments", "'state'", "name it in columns.static"]),
+        ("promotion.segments", ["state", "state"], ["promotion.segments", "twice"]),
+        ("promotion.horizon_ranges", [[7, 1]], ["promotion.horizon_ranges", "[7, 1]", "such as [1, 6]"]),
+        ("promotion.horizon_ranges", [[1]], ["promotion.horizon_ranges", "[1]", "[first, last]"]),
+        ("promotion.horizon_ranges", [[1, 49]], ["promotion.horizon_ranges", "[1, 49]", "horizon of 48 steps"]),
+        ("promotion.coverage", [0.9, 0.7], ["promotion.coverage", "[0.9, 0.7]", "[lowest, highest]"]),
+        ("promotion.coverage", [0.5, 1.2], ["promotion.coverage.1", "1.2"]),
+        ("non_commercial", "perhaps", ["non_commercial", "'perhaps'", "boolean"]),
+        ("schedule.catch_up", "some", ["schedule.catch_up", "'some'", "newest one that is due"]),
+        ("schedule.cronn", "* * * * *", ["schedule.cronn", "unknown setting", "cron, every"]),
+        ("schedule.cron", "0 6 * *", ["schedule.cron", "'0 6 * *' is no cron", "such as 0 6 * * *"]),
+        ("schedule.cron", "0 25 * * *", ["schedule.cron", "'0 25 * * *'", "Bad hour"]),
+        ("schedule.cron", "0 0 L * *", ["schedule.cron", "'0 0 L * *'", "five fields"]),
+        ("schedule.cron", "* * * * * *", ["schedule.cron", "five fields"]),
+        ("schedule.cron", "0 0 1 * MON", ["schedule.cron", "set one of them to *"]),
+        ("schedule.every", "2D", ["schedule.every", "'2D'", "D or W, or use cron"]),
+        ("schedule.every", "MS", ["schedule.every", "'MS'", "or use cron"]),
+        ("schedule.every", "1ms", ["schedule.every", "'1ms'", "seconds to hours"]),
+        ("schedule.every", "often", ["schedule.every", "'often'", "15min"]),
+        ("schedule.timezone", "Berlin", ["schedule.timezone", "'Berlin' is no time zone", "Europe/Berlin"]),
+        ("schedule", {"every": "h", "cron": "0 6 * * *"}, ["schedule", "either cron", "or every"]),
+        ("schedule", {"timezone": "Europe/Berlin"}, ["schedule", "either cron", "or every"]),
         ("transform.duplicates", "drop", ["transform.duplicates", "'drop'", "keep_first"]),
         ("finetune.precision", "fp16", ["finetune.precision", "'fp16'", "bf16"]),
         ("frequency", "fortnight", ["frequency", "'fortnight'", "15min"]),
         ("frequency", "-1h", ["frequency", "'-1h'", "positive"]),
-        ("warehouse", "postgres://db", ["warehouse", "'postgres://db'", "duckdb:///FILE"]),
+        ("warehouse", "mysql://db", ["warehouse", "'mysql://db'", "duckdb:///FILE or postgresql://"]),
         ("tracking", "file:///runs", ["tracking", "'file:///runs'", "sqlite:///FILE"]),
         ("name", "Metro 1", ["name", "'Metro 1'", "lower case"]),
     ],
@@ -158,6 +183,21 @@ def test_config_hash_sees_its_blocks_only(tmp_path):
     assert job.config_hash() != other.config_hash()
     assert job.config_hash("columns", "horizon") == other.config_hash("columns", "horizon")
     assert job.config_hash("finetune") != other.config_hash("finetune")
+
+
+@pytest.mark.parametrize(
+    ("source", "schedule", "zone"),
+    [
+        ({}, None, "UTC"),
+        ({}, {"every": "h", "timezone": "Europe/Berlin"}, "Europe/Berlin"),
+        ({"timezone": "Europe/Paris", "to_timezone": "UTC"}, {"every": "h", "timezone": "Europe/Berlin"}, "UTC"),
+    ],
+)
+def test_the_time_of_the_data_is_that_of_the_source_else_of_the_schedule(source, schedule, zone, tmp_path):
+    """Where the source names a zone to keep time in, it counts; moments of the schedule are taken there."""
+    settings = copy.deepcopy(SMALLEST) | {"schedule": schedule}
+    settings["source"] |= source
+    assert build(settings, tmp_path).time_zone == zone
 
 
 def test_a_job_never_changes(tmp_path):

@@ -1,4 +1,4 @@
-"""Versions in the registry: what is registered once, which alias moves when, what a reference means."""
+"""Versions in the registry: what is registered once, what it knows of itself, what a reference means."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -16,6 +17,7 @@ from moirai import Moirai2Config, Moirai2Module, hub
 from moirai.forecasting.covariates import CovariateEncoding
 from tasks import mlflow_store, register, tracking
 from tasks.errors import TrackingError
+from tasks.promotion.weights import settings_tags
 
 from .shop import make_attempt, make_job, make_panel
 
@@ -84,8 +86,10 @@ def test_a_version_says_where_it_comes_from(job, panel, base, add):
         "panel_digest": panel.digest,
         "base_model": "base",
         "base_version": base.digest,
+        "root_model": "base",
         "licence": "CC-BY-NC-4.0",
         "package_version": tracking.own_version(),
+        **settings_tags(job),
     }
 
 
@@ -161,39 +165,28 @@ def test_an_interrupted_registration_leaves_no_version(job, add):
     assert add(1).version == "1"
 
 
-@pytest.mark.parametrize(
-    ("candidate", "base", "alias"),
-    [
-        (0.10, 0.12, "champion"),
-        (0.12, 0.12, "champion"),
-        (0.13, 0.12, "challenger"),
-        (float("nan"), 0.12, "challenger"),
-        (0.10, float("nan"), "challenger"),
-    ],
-)
-def test_a_champion_is_not_worse_than_its_base(candidate, base, alias):
-    """Equal is good enough; a loss that is no number is not."""
-    assert register.choose_alias(candidate, base) == alias
+def test_a_new_version_is_the_challenger(job, panel, base, add, tmp_path):
+    """Also one that was there already, but not that of a run which stands in the past; nothing else moves."""
+    moved = []
+    for seed in (1, 2, 1):
+        add(seed)
+        moved.append([register.alias_version(job, name) for name in ("challenger", "champion", "previous")])
+    assert moved == [["1", None, None], ["2", None, None], ["1", None, None]]
+    folder = save_checkpoint(tmp_path / "past", seed=3)
+    training = {"folder": folder, "training_key": "past", "panel": panel, "base": base, "metrics": {}}
+    assert register.register_model(job, **training, challenger=False).version == "3"
+    assert register.alias_version(job, "challenger") == "1"
 
 
-def test_aliases_move_with_the_evidence(job, add):
-    """The challenger is always the newest; the champion moves when it is earned, and stays findable."""
-
-    def promote(seed, wql):
-        model = add(seed)
-        for _ in range(2):  # a repeat changes nothing
-            register.promote_model(job, model, candidate_wql=wql, base_wql=0.2)
-            aliases.append([register.alias_version(job, name) for name in ("challenger", "champion", "previous")])
-        return aliases[-2:]
-
-    aliases = []
-    assert register.alias_version(job, "champion") is None, "no registered model yet"
-    assert promote(1, 0.3) == [["1", None, None]] * 2
-    assert promote(2, 0.1) == [["2", "2", None]] * 2
-    assert promote(3, 0.1) == [["3", "3", "2"]] * 2
-    assert promote(4, 0.3) == [["4", "3", "2"]] * 2
-    tags = mlflow_store.connect(job).get_model_version("shop", "4").tags
-    assert (tags["wql"], tags["base_wql"], tags["decision"]) == ("0.3", "0.2", "challenger")
+def test_a_version_knows_until_when_its_training_saw(job, panel, base, add, tmp_path):
+    """It is told again where the same weights come out of a training on other time stamps."""
+    assert add(1).trained_until is None
+    folder = save_checkpoint(tmp_path / "tuned-1", seed=1)
+    training = {"folder": folder, "training_key": "key", "panel": panel, "base": base, "metrics": {}}
+    for day in ("2024-01-20", "2024-01-21"):
+        made = register.register_model(job, **training, trained_until=pd.Timestamp(day))
+        assert (made.version, made.trained_until) == ("1", pd.Timestamp(day))
+    assert register.resolve_model(job, "models:/shop/1").trained_until == pd.Timestamp("2024-01-21")
 
 
 def test_an_alias_is_pinned_to_a_version(job, add):
@@ -219,6 +212,7 @@ def test_training_from_a_version_names_that_version(job, panel, add, tmp_path):
         metrics={},
     )
     assert model.base == "models:/shop/1"
+    assert model.root == "base", "the pretrained model that the chain began with"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +255,7 @@ def test_a_bundled_name_means_the_bundled_model(job, tmp_path):
 def test_registering_and_resolving_need_no_network(job, add):
     """With SQLite everything stays on this machine."""
     model = add(1)
-    register.promote_model(job, model, candidate_wql=0.1, base_wql=0.2)
+    register.set_alias(job, "champion", model.version)
     assert register.resolve_model(job, "models:/shop@champion").version == "1"
 
 
@@ -308,7 +302,7 @@ def test_a_server_keeps_versions_and_hands_them_out(server, panel, tmp_path):
     model = register.register_model(job, **training)
     assert model.folder.is_relative_to(job.workspace_path / "models" / "shop")
     assert model.digest == hub.resolve(folder).digest
-    register.promote_model(job, model, candidate_wql=0.1, base_wql=0.2)
+    register.set_alias(job, "champion", model.version)
     written = (model.folder / "config.json").stat().st_mtime_ns
     assert register.resolve_model(job, "models:/shop@champion").folder == model.folder
     assert (model.folder / "config.json").stat().st_mtime_ns == written, "fetched once"

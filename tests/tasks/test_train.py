@@ -10,6 +10,7 @@ import pytest
 
 from moirai.hub import resolve, save_module
 from moirai.models.moirai2 import Moirai2Module
+from tasks.model_reference import resolve_model
 from tasks.panel import target_series, write_panel
 from tasks.train import train_model, training_key
 from tasks.training.span import training_span
@@ -115,6 +116,19 @@ def test_the_licence_of_the_base_goes_with_the_weights(small_job, clean_panel, t
     base = tiny_model.model_copy(update={"licence": "CC-BY-NC-4.0"})
     trained = train_here(small_job(), clean_panel, base)
     assert resolve(trained.folder).licence == "CC-BY-NC-4.0"
+
+
+def test_a_checkpoint_knows_until_when_its_training_saw(small_job, clean_frame, clean_panel, tiny_model):
+    """The first backtest origin, or what the base had seen where that is later; also from its folder alone."""
+    job = small_job()
+    origin = clean_frame["timestamp"].max() - pd.Timedelta(hours=3 * 6)
+    trained = train_here(job, clean_panel, tiny_model)
+    assert trained.trained_until == origin
+    found = resolve_model(job, trained.folder)
+    assert (found.trained_until, found.base, found.root) == (origin, "tiny", "tiny")
+    later = origin + pd.Timedelta(days=9)
+    again = train_here(job, clean_panel, tiny_model.model_copy(update={"trained_until": later}))
+    assert (again.reused, again.trained_until) == (True, later)
 
 
 def test_a_training_that_was_cut_off_leaves_no_checkpoint(small_job, clean_panel, tiny_model):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine, text
 
-from tasks.errors import SourceError
+from tasks.errors import JobError, SourceError
 from tasks.ingest import _is_worth_a_retry, ingest_source, read_source
 from tasks.panel import KEYS, SOURCE_ROW, read_panel
 from tasks.sources.database import DatabaseUnreachableError, database_url
@@ -167,7 +167,7 @@ def test_absent_sqlite_file_is_not_made(tmp_path):
 )
 def test_urls_that_cannot_be_used(tmp_path, url, message):
     """A URL is refused before anything is asked for."""
-    with pytest.raises(SourceError, match=message):
+    with pytest.raises((JobError, SourceError), match=message):
         read_source(make_job(tmp_path, query(url, "SELECT 1")))
 
 
