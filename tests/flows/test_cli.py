@@ -11,11 +11,13 @@ from tasks.job import load_job
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 WITH_JOB = ["ingest", "finetune", "backtest", "forecast", "pipeline"]
-COMMANDS = ["init", *WITH_JOB, "models", "evaluate", "pretrain"]
+OPERATE = ["backfill", "promote", "rollback", "schedule", "serve"]
+COMMANDS = ["init", *WITH_JOB, *OPERATE, "models", "evaluate", "pretrain"]
+SPAN = {"backfill": ["--from", "2024-01-01", "--to", "2024-01-02"]}
 
 
 def test_every_flow_has_its_command():
-    """The commands are those of the flows, `init`, `models`, `evaluate` and `pretrain`."""
+    """The commands are those of the flows, `init`, `schedule`, `serve`, `models`, `evaluate` and `pretrain`."""
     assert [one.name or one.callback.__name__ for one in app.registered_commands] == COMMANDS
 
 
@@ -32,11 +34,11 @@ def test_help_imports_nothing_heavy():
     assert all(command in done.stdout for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", WITH_JOB)
+@pytest.mark.parametrize("command", [*WITH_JOB, *OPERATE])
 def test_a_missing_job_file_is_one_line_and_exit_code_1(command, tmp_path, capsys):
     """The error names the file and the mend; nothing is made."""
     with pytest.raises(SystemExit) as ended:
-        main([command, str(tmp_path / "none.yaml")])
+        main([command, str(tmp_path / "none.yaml"), *SPAN.get(command, [])])
     assert ended.value.code == 1
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error:")]
     assert "none.yaml does not exist; `moirai init DATA` writes one" in line
