@@ -99,9 +99,7 @@ def moments_between(
         until = min(moment_of(last, job.time_zone), now)
         found = [told(moment, job.time_zone) for moment in moments(job.schedule, before, until)]
     else:
-        raise JobError(
-            f"job {job.name!r} has no schedule to name its moments; set `schedule`, or give --every"
-        )
+        raise JobError(f"job {job.name!r} has no schedule to name its moments; set `schedule`, or give --every")
     found = sorted({stamp for stamp in found if moment_of(stamp, job.time_zone) <= now})
     if not found:
         rule = f"every {every}" if every else "of the schedule"

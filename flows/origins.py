@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
 from flows.prepare import prepare
-from flows.run import recorded
+from flows.run import Run, recorded
 from flows.summary import Outcome, Summary
 from moirai.errors import MoiraiError
 from tasks.forecast import make_forecasts
@@ -67,12 +67,23 @@ def forecast_at(
     """Forecast from one moment and write the warehouse; the arguments are those of `recorded`."""
     with recorded(job_file, flow, as_of, run_id=run_id, looks_back=looks_back) as run:
         run.model = resolve(run.job, run.job.model)
+        if told := foresight(run):
+            logger.warning("%s", told)
         data = prepare(run, forecasting=True)
         attempt = run.attempt(data)
         made = make_forecasts(run.job, data.panel, run.model)
         run.rows["forecasts"] = store_forecasts(run.job, made.path, run_id=run.run_id, issued_at=run.started_at)
         outcome = Outcome(run, data, attempt, model=run.model, forecasts=made)
         return outcome.summary(publish_report(outcome.report_inputs()))
+
+
+def foresight(run: Run) -> str | None:
+    """What is to be said of a run in the past whose model has seen what came later; None: nothing."""
+    until = run.model.trained_until if run.model else None
+    if not run.looks_back or run.model is None or run.as_of is None or until is None or until <= run.as_of:
+        return None
+    version = f"{run.model.name} version {run.model.version}"
+    return f"{version} was trained on data up to {until}, behind {run.as_of}: it knows more than was known then"
 
 
 def serve(

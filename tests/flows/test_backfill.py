@@ -11,8 +11,11 @@ import pytest
 
 from flows.backfill import moments_between
 from flows.cli import main
+from flows.origins import foresight
+from flows.run import Run
 from moirai.errors import MoiraiError
 from tasks.job import load_job
+from tasks.model_reference import resolve_model
 from tasks.warehouse import open_warehouse, warehouse_url
 
 from .conftest import HORIZON, small_data, write_job
@@ -150,6 +153,20 @@ def test_each_sees_only_what_was_known_at_its_time(tmp_path):
             made.append(warehouse.read_forecasts("shops").drop(columns=["run_id", "issued_at"]))
     pd.testing.assert_frame_equal(*made)
     assert set(made[1]["item_id"]) == {"north", "south"}
+
+
+@pytest.mark.parametrize(
+    ("until", "looks_back", "is_told"),
+    [("2024-01-12", True, True), ("2024-01-10", True, False), ("2024-01-12", False, False), (None, True, False)],
+)
+def test_a_model_that_knows_what_came_later_is_told(until, looks_back, is_told, tmp_path):
+    """Of a run in the past, where the version's training reached behind the moment."""
+    file = write_job(tmp_path)
+    model = resolve_model(load_job(file), "tiny").model_copy(update={"trained_until": until and pd.Timestamp(until)})
+    run = Run(load_job(file), str(file), "backfill", pd.Timestamp("2024-01-11"), model=model, looks_back=looks_back)
+    told = foresight(run)
+    assert (told is not None) == is_told
+    assert told is None or "tiny version" in told
 
 
 def ingest_at(job, frame, moment):

@@ -122,7 +122,8 @@ def three_scheduled(operation):
 
 def five_missed(job_file, since):
     """The first five moments of the schedule that no run stands at; a run may have been under way when it ended."""
-    served = set(runs_of(job_file)["as_of"])
+    runs = runs_of(job_file)
+    served = set(runs.loc[(runs["flow"] == "forecast") & (runs["status"] == "completed"), "as_of"])
     later = pd.date_range(since, periods=60, freq=EVERY)
     return [moment for moment in later if moment not in served][:5]
 
