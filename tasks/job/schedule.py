@@ -3,11 +3,10 @@
 import re
 from datetime import datetime, timedelta
 from typing import Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from tasks.job.setting import Setting
+from tasks.job.setting import Setting, TimeZone
 
 DAY = timedelta(days=1)
 FIELDS = 5  # of a cron expression: minute, hour, day of month, month, day of week
@@ -24,7 +23,7 @@ class Schedule(Setting):
         description="moments as a distance, a pandas offset: below a day counted in elapsed time (15min, 6h); D or W "
         "(W-MON) at midnight of the time zone",
     )
-    timezone: str = Field(
+    timezone: TimeZone = Field(
         "UTC", description="zone of the schedule, and of the data's time stamps where `source.to_timezone` names none"
     )
     catch_up: Literal["skip", "latest", "all"] = Field(
@@ -32,16 +31,6 @@ class Schedule(Setting):
         description="what a scheduled run makes of missed moments: skip: nothing; latest: the newest one that is due; "
         "all: every one, oldest first",
     )
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_a_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            msg = f"{value!r} is no time zone; write a name such as UTC or Europe/Berlin"
-            raise ValueError(msg) from error
-        return value
 
     @field_validator("cron")
     @classmethod

@@ -1,11 +1,23 @@
 """What every block of the job file has in common."""
 
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+
+def _is_a_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = f"{value!r} is no time zone; write a name such as UTC or Europe/Berlin"
+        raise ValueError(msg) from error
+    return value
+
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+TimeZone = Annotated[str, AfterValidator(_is_a_zone)]
 
 
 class Setting(BaseModel):

@@ -1,11 +1,10 @@
 """Where the rows of a job come from: the block `source`."""
 
 from typing import Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from tasks.job.setting import Setting
+from tasks.job.setting import Setting, TimeZone
 from tasks.secrets import checked
 
 
@@ -50,10 +49,10 @@ class Source(Setting):
         description="strftime format of the time stamps, such as %d.%m.%Y %H:%M; null: ISO 8601, or periods such as "
         "1998 Q1, 1991 W06 and 2001 M03, which stand for their first day",
     )
-    timezone: str | None = Field(
+    timezone: TimeZone | None = Field(
         None, description="zone (Europe/Berlin) of time stamps that do not name one; null: they are taken as they stand"
     )
-    to_timezone: str | None = Field(
+    to_timezone: TimeZone | None = Field(
         None,
         description="zone that time is kept in after reading, UTC being free of daylight saving; needed where time "
         "stamps name a zone or `timezone` does",
@@ -66,17 +65,6 @@ class Source(Setting):
     nonexistent: Literal["error", "shift"] = Field(
         "error", description="hour that `timezone` leaves out when clocks go forward: refuse, or move behind the gap"
     )
-
-    @field_validator("timezone", "to_timezone")
-    @classmethod
-    def _is_a_zone(cls, value: str | None) -> str | None:
-        try:
-            if value is not None:
-                ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            msg = f"{value!r} is no time zone; write a name such as UTC or Europe/Berlin"
-            raise ValueError(msg) from error
-        return value
 
     @field_validator("url")
     @classmethod
