@@ -158,7 +158,7 @@ def record_decision(job: Job, attempt: Attempt, decision: Decision, panel: Panel
     )
     told = f"{decision.headline}: {decision.reason}"
     publish_markdown(job, attempt.flow, f"{text}\nThe whole decision: {paths['html']}\n", told=told, what="decision")
-    _lead_to(job, decision, run_id, text)
+    _lead_to(job, decision, run_id, f"{told}\n\n{text}")  # the registry's list shows the first words alone
     return Recorded(page=str(paths["html"]), json_path=str(paths["json"]), run_id=run_id)
 
 
