@@ -21,7 +21,7 @@ demo: setup  ## the whole pipeline on real data: results, warehouse and report u
 	@$(BIN)/python -m flows.demo
 
 test: setup  ## the whole suite, in two processes that share the files of tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --jaxtyping-packages=moirai,beartype.beartype
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --jaxtyping-packages=moirai,beartype.beartype
 
 lint: setup  ## style, types and import direction
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.cli import main
 from moirai.training.finetune_settings import default_rate
@@ -46,7 +47,7 @@ def test_before_and_after_are_told_wherever_one_looks(job_file, capsys):
 
     keyed = ArtifactFilter(key=ArtifactFilterKey(any_=["shops-finetune-held-out"]))
     with get_client(sync_client=True) as client:
-        table = json.loads(client.read_artifacts(artifact_filter=keyed)[0].data)
+        table = json.loads(client.read_artifacts(artifact_filter=keyed, sort=ArtifactSort.CREATED_DESC)[0].data)
     assert {row["model"]: row["wql"] for row in table} == {name: row["wql"] for name, row in scores.items()}
 
     client = MlflowClient(tracking_uri=f"sqlite:///{job_file.parent / 'mlflow.db'}")

@@ -11,6 +11,7 @@ import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from moirai.errors import MoiraiError
 from tasks.job import load_job
@@ -140,7 +141,7 @@ def test_a_decision_can_be_read_wherever_one_looks(job_file, capsys):
     page = Path(done.places["decision"]).read_text(encoding="utf-8")
     keyed = ArtifactFilter(key=ArtifactFilterKey(any_=["shops-promote-decision"]))
     with get_client(sync_client=True) as prefect:
-        text = prefect.read_artifacts(artifact_filter=keyed)[0].data
+        text = prefect.read_artifacts(artifact_filter=keyed, sort=ArtifactSort.CREATED_DESC)[0].data
     show(done)
     shown = capsys.readouterr().out
     for part in ("Version 1 becomes champion", "zero-shot base", "seasonal naive", "steps 1 to 2", "cold"):
@@ -189,7 +190,9 @@ def test_windows_that_the_training_saw_are_left_out(job_file):
     assert str(LAST_TRAINED) in report
     keyed = ArtifactFilter(key=ArtifactFilterKey(any_=["shops-backtest-report"]))
     with get_client(sync_client=True) as prefect:
-        assert "seen in training" in prefect.read_artifacts(artifact_filter=keyed)[0].data
+        assert (
+            "seen in training" in prefect.read_artifacts(artifact_filter=keyed, sort=ArtifactSort.CREATED_DESC)[0].data
+        )
 
 
 def test_without_a_clean_window_the_champion_stays(job_file):
@@ -286,7 +289,10 @@ def test_the_pipeline_judges_by_the_same_rule(job_file):
     assert client.get_run(tags["promotion_run"]).data.tags["flow"] == "pipeline"
     keyed = ArtifactFilter(key=ArtifactFilterKey(any_=["shops-pipeline-decision"]))
     with get_client(sync_client=True) as prefect:
-        assert "Version 2 is not promoted" in prefect.read_artifacts(artifact_filter=keyed)[0].data
+        assert (
+            "Version 2 is not promoted"
+            in prefect.read_artifacts(artifact_filter=keyed, sort=ArtifactSort.CREATED_DESC)[0].data
+        )
 
 
 def test_series_of_zeros_keep_the_champion(tmp_path, mlflow_template):

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 POOL = "moirai"  # named by deployments/prefect.yaml
 KNOWN_LOOK_UP = "raw.githubusercontent.com"  # the server asks for worker metadata, in vain, and uses its own copy
+QUIET = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"  # left in the environment by commands that tests ran in this process
 HOURS, HORIZON = 400, 6
 
 
@@ -124,7 +125,7 @@ def place(tmp_path_factory) -> Iterator[Place]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     job_file = write_job(folder / "job")
-    environment = os.environ | {
+    environment = {name: value for name, value in os.environ.items() if name != QUIET} | {
         "MOIRAI_JOB": str(job_file),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_HOME": str(folder / "prefect"),

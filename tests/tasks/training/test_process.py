@@ -121,7 +121,7 @@ def test_a_killed_caller_leaves_no_process_behind(long_job, clean_panel, tiny_mo
 
 
 def test_several_devices_train_one_model(small_job, clean_panel, tiny_model, processes):
-    """Two processes take batches of their own, also where one could take all; the first one alone reports and writes."""
+    """Two processes take batches of their own, also where one could take all; the first alone reports and writes."""
     finetune = {"max_steps": 2, "batch_size": 4, "validate_every": 1, "validation_windows": 2}
     job = small_job(finetune=finetune | {"accelerator": "cpu", "devices": 2})
     points = []
