@@ -23,6 +23,7 @@ from moirai.evaluation import public_data as data
 from moirai.evaluation.forecasters import Forecaster, Progress, Question
 from moirai.evaluation.metrics import MEDIAN
 from moirai.evaluation.public_data import DataSet
+from moirai.evaluation.tasks import chosen
 
 TRAIN_DAYS, VALIDATION_DAYS, TEST_DAYS = 360, 120, 120
 HORIZONS = (96, 192, 336, 720)  # steps
@@ -79,11 +80,7 @@ def long_tasks_named(names: Sequence[str]) -> list[LongTask]:
     Raises:
         ConfigError: there is no such task.
     """
-    known = [task.name for task in LONG_TASKS]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(f"unknown LSF task {unknown[0]!r}; known: {', '.join(known)}")
-    return [task for task in LONG_TASKS if not names or task.name in names]
+    return chosen(LONG_TASKS, names, kind="LSF task")
 
 
 def standardised(task: LongTask, frame: pd.DataFrame) -> Float[np.ndarray, "series time"]:

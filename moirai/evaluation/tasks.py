@@ -6,6 +6,7 @@ In: names. Out: `Task`s. Fails with `ConfigError`, which lists the known names. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
 from moirai.errors import ConfigError
 from moirai.evaluation import public_data as data
@@ -52,14 +53,35 @@ TASKS = (
 # fmt: on
 
 
+@runtime_checkable
+class Named(Protocol):
+    """Whatever has a name."""
+
+    @property
+    def name(self) -> str:
+        """What it is asked for by."""
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
 def tasks_named(names: Sequence[str]) -> list[Task]:
     """The tasks of these names, in the order of `TASKS`; all for no name.
 
     Raises:
         ConfigError: there is no such task.
     """
-    known = [task.name for task in TASKS]
+    return chosen(TASKS, names, kind="task")
+
+
+def chosen(tasks: Sequence[NamedT], names: Sequence[str], *, kind: str) -> list[NamedT]:
+    """Those of some tasks that are named, in their order; all for no name.
+
+    Raises:
+        ConfigError: there is no such task; `kind` says what was asked for.
+    """
+    known = [task.name for task in tasks]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigError(f"unknown task {unknown[0]!r}; known: {', '.join(known)}")
-    return [task for task in TASKS if not names or task.name in names]
+        raise ConfigError(f"unknown {kind} {unknown[0]!r}; known: {', '.join(known)}")
+    return [task for task in tasks if not names or task.name in names]
